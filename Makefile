@@ -1,0 +1,43 @@
+# `make demo` and `make test` set everything up by themselves; both can be repeated safely.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: setup check test soak demo bench lock clean
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Procurator Sessions needs Python 3.11 or newer; set PYTHON=…")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --require-hashes --progress-bar on -r requirements.lock
+	$(BIN)/python -m pip install --no-deps --no-build-isolation --quiet -e .
+	touch $@
+
+setup: $(VENV)/.installed ## .venv with everything installed
+
+check: setup ## formatting, lint, types, architecture
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check ## unit and property tests, then integration on the real stack, then the browser
+	$(BIN)/pytest tests/unit tests/properties
+	$(BIN)/procurator fetch
+	$(BIN)/pytest tests/integration -m "not soak"
+
+soak: setup ## the longer campaigns
+	$(BIN)/procurator fetch
+	$(BIN)/pytest tests -m soak --timeout 7200
+
+demo: setup ## the whole stack with a simulated fleet, in the foreground
+	$(BIN)/procurator demo
+
+bench: setup ## every benchmark, one after the other
+	for name in producer stream sink query live e2e verify; do $(BIN)/procurator bench $$name || exit; done
+
+lock: setup ## pin every dependency with its hashes
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --no-annotate \
+	  --python-version 3.11 --extra dev --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

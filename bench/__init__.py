@@ -1,0 +1,1 @@
+"""What `procurator bench` runs, with the peers it is compared to."""

@@ -1,0 +1,1 @@
+"""The SDK, the importers and the fleet simulator."""

@@ -1,0 +1,1 @@
+"""The query API: authenticates, scopes, asks ClickHouse or Kafka, streams the answer."""

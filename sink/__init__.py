@@ -1,0 +1,1 @@
+"""The sink: Kafka records become ledger entries in ClickHouse, exactly once."""

@@ -1,0 +1,52 @@
+"""Settings: environment variables prefixed ``PROCURATOR_``, validated once at start."""
+
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from procurator.errors import UserError
+
+
+class Settings(BaseSettings):
+    """Where the neighbours are and how large things may grow. Every field is one environment variable."""
+
+    model_config = SettingsConfigDict(env_prefix="PROCURATOR_", extra="ignore")
+
+    kafka_bootstrap_servers: str = Field("127.0.0.1:9092", description="Kafka brokers, host:port,…")
+    schema_registry_url: str = Field(
+        "http://127.0.0.1:8081/apis/ccompat/v7", description="Confluent-compatible schema registry"
+    )
+    clickhouse_url: str = Field("http://127.0.0.1:8123", description="ClickHouse's HTTP interface")
+    clickhouse_user: str = Field("admin", description="ClickHouse user of this component")
+    clickhouse_password: SecretStr = Field(
+        SecretStr(""), description="its password; in the embedded stack the admin key is admin's"
+    )
+    clickhouse_database: str = Field("procurator", description="ClickHouse database of the ledger")
+    api_url: str = Field("http://127.0.0.1:8080", description="the query API that client commands call")
+    api_key: SecretStr = Field(SecretStr(""), description="the key client commands send to the API")
+    api_host: str = Field("127.0.0.1", description="address the query API listens on")
+    api_port: int = Field(8080, ge=0, le=65535, description="port the query API listens on")
+    admin_key: SecretStr = Field(SecretStr(""), description="the first admin key, for automation")
+    data_dir: Path = Field(
+        Path("~/.local/share/procurator"), description="where the embedded stack keeps its data"
+    )
+    cache_dir: Path = Field(Path("~/.cache/procurator"), description="where downloads are kept")
+    partitions: int = Field(4, ge=1, le=1024, description="partitions of each topic, fixed at setup")
+    replication_factor: int = Field(1, ge=1, le=16, description="replicas of each topic, fixed at setup")
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """Return the settings of this process.
+
+    Raises UserError naming each variable that is wrong and why.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = "; ".join(
+            f"PROCURATOR_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()
+        )
+        raise UserError(f"settings: {problems}") from None

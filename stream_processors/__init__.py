@@ -1,0 +1,1 @@
+"""The Faust stream processors: session state, budgets, transitions."""
