@@ -29,9 +29,7 @@ class Settings(BaseSettings):
     api_host: str = Field("127.0.0.1", description="address the query API listens on")
     api_port: int = Field(8080, ge=0, le=65535, description="port the query API listens on")
     admin_key: SecretStr = Field(SecretStr(""), description="the first admin key, for automation")
-    data_dir: Path = Field(
-        Path("~/.local/share/procurator"), description="where the embedded stack keeps its data"
-    )
+    data_dir: Path = Field(Path("~/.local/share/procurator"), description="where the embedded stack keeps its data")
     cache_dir: Path = Field(Path("~/.cache/procurator"), description="where downloads are kept")
     partitions: int = Field(4, ge=1, le=1024, description="partitions of each topic, fixed at setup")
     replication_factor: int = Field(1, ge=1, le=16, description="replicas of each topic, fixed at setup")
@@ -46,7 +44,5 @@ def settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        problems = "; ".join(
-            f"PROCURATOR_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()
-        )
+        problems = "; ".join(f"PROCURATOR_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
         raise UserError(f"settings: {problems}") from None

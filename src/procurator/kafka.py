@@ -1,0 +1,114 @@
+"""IO: Kafka as this project uses it. Configurations of clients, topics as `procurator setup` makes them, topic ids."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from procurator.errors import Fatal, Unavailable
+from procurator.topics import MESSAGE_BYTES_MAX, Topic
+
+TIMEOUT_S = 15.0
+
+
+def producer_config(bootstrap_servers: str, **overrides: Any) -> dict[str, Any]:
+    """Return librdkafka's configuration of every producer of ours: nothing lost, order kept, Java's partitioner."""
+    return {
+        "bootstrap.servers": bootstrap_servers,
+        "acks": "all",
+        "enable.idempotence": True,
+        "partitioner": "murmur2_random",
+        "compression.type": "lz4",
+        "message.max.bytes": MESSAGE_BYTES_MAX,
+        "linger.ms": 5,
+        **overrides,
+    }
+
+
+def consumer_config(bootstrap_servers: str, group_id: str, **overrides: Any) -> dict[str, Any]:
+    """Return librdkafka's configuration of a consumer whose position is kept elsewhere than in Kafka.
+
+    ``auto.offset.reset=error``: a position that Kafka no longer has is for the caller to judge, never skipped.
+    """
+    return {
+        "bootstrap.servers": bootstrap_servers,
+        "group.id": group_id,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "error",
+        "isolation.level": "read_committed",
+        "fetch.message.max.bytes": MESSAGE_BYTES_MAX,
+        "fetch.max.bytes": 4 * MESSAGE_BYTES_MAX,
+        **overrides,
+    }
+
+
+class Topics:
+    """Topics of one cluster. Every method raises Unavailable while the cluster does not answer."""
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+
+    def describe(self, names: Iterable[str]) -> dict[str, tuple[str, int]]:
+        """Return topic id (canonical UUID text) and number of partitions of each topic that exists."""
+        futures = self._admin.describe_topics(TopicCollection(list(names)), request_timeout=TIMEOUT_S)
+        found = {}
+        for name, future in futures.items():
+            try:
+                description = future.result()
+            except KafkaException as error:
+                if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    continue
+                raise self._unavailable(error) from error
+            found[name] = (uuid_text(description.topic_id), len(description.partitions))
+        return found
+
+    def ensure(self, topics: Iterable[Topic], partitions: int, replication_factor: int) -> list[str]:
+        """Create the topics that do not exist and return their names; those that exist are checked, not changed.
+
+        Raises Fatal when a topic exists with another number of partitions: keys would move between logs.
+        """
+        wanted = {topic.name: topic for topic in topics}
+        existing = self.describe(wanted)
+        for name, (_, count) in existing.items():
+            expected = wanted[name].partitions or partitions
+            if count != expected:
+                raise Fatal(f"topic {name} has {count} partitions, not {expected}: growth is a new topic version")
+        new = [
+            NewTopic(
+                name,
+                num_partitions=topic.partitions or partitions,
+                replication_factor=replication_factor,
+                config=_creation_config(topic.config, replication_factor),
+            )
+            for name, topic in wanted.items()
+            if name not in existing
+        ]
+        created = []
+        for name, future in self._admin.create_topics(new, operation_timeout=TIMEOUT_S).items() if new else ():
+            try:
+                future.result()
+                created.append(name)
+            except KafkaException as error:
+                # Another `setup` at the same time made it: its configuration is the same as ours.
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise self._unavailable(error) from error
+        return created
+
+    def _unavailable(self, error: KafkaException) -> Unavailable:
+        return Unavailable(f"Kafka at {self._bootstrap_servers}: {error.args[0].str()}")
+
+
+def uuid_text(topic_id: Any) -> str:
+    """Return the canonical text of confluent-kafka's Uuid: Kafka shows it in base64, which is case-sensitive."""
+    most = topic_id.get_most_significant_bits() & (1 << 64) - 1
+    least = topic_id.get_least_significant_bits() & (1 << 64) - 1
+    digits = f"{most << 64 | least:032x}"
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+
+def _creation_config(config: Mapping[str, str], replication_factor: int) -> dict[str, str]:
+    # Two in-sync copies before an acknowledgement, where there are replicas to have them on.
+    return {**config, "min.insync.replicas": "2" if replication_factor >= 3 else "1"}
