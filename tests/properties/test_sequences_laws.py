@@ -2,6 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from procurator.sequences import Runs, missing, observe
 
 
