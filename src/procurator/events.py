@@ -133,7 +133,7 @@ def _model_call_completed(payload: dict[str, Any]) -> None:
     reported = payload["reported_cost_usd"]
     if reported and reported[0] & 0x80:
         raise RuleBroken("reported_cost_usd", "is negative")
-    if reported and len(reported) > 16:
+    if reported and int.from_bytes(reported, "big") >= 10**38:
         raise RuleBroken("reported_cost_usd", "is beyond decimal(38, 18)")
 
 
