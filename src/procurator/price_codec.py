@@ -1,4 +1,4 @@
-"""Price records to and from raw Avro (see `procurator.avro_schemas.codec`), and the digest in a version's name. Pure."""
+"""Price records to and from raw Avro (see `procurator.avro_schemas.codec`), and the digest in a version's name."""
 
 import hashlib
 import json

@@ -78,7 +78,7 @@ class Rate:
         if any(start < 0 for start in starts) or any(low >= high for low, high in pairwise(starts)):
             raise PriceRecordError(f"tiers must begin at ascending token counts, not {starts}")
         for usd in (self.usd_per_million, *(usd for _, usd in self.tiers)):
-            if not usd.is_finite() or usd < 0:
+            if not usd.is_finite() or usd < 0 or usd.adjusted() >= 20:
                 raise PriceRecordError(f"a rate of {usd} USD per million is no price")
             try:
                 from_decimal(usd)

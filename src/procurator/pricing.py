@@ -2,64 +2,43 @@
 
 Stream, sink and verifier apply this function, so that they cannot differ. The price in force is the one at the event's
 *broker time*. A model without a price costs None (unpriced), never $0.
-
-Inside, rates are integers of 10^-24 USD per token (10^-18 USD per million tokens, the finest rate a record can carry),
-so sums and products are exact; the one rounding is of the call's cost to 10^-18 USD, half to even, and happens only
-with rates finer than 10^-12 USD per million tokens.
 """
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from decimal import Context, Decimal
+from decimal import Decimal
 from functools import cached_property
 from types import MappingProxyType
 from typing import NamedTuple
 
+from procurator.price_arithmetic import EXACT, Cost, Price, Usage, cost_at, usage_of
 from procurator.price_names import Catalogue, Found
-from procurator.price_record import (
-    EVERY_ORG,
-    PriceRecord,
-    PriceVersion,
-    PricingError,
-    Rate,
-    Rates,
-    price_key,
-)
+from procurator.price_record import EVERY_ORG, PriceRecord, PriceVersion, PricingError, price_key
+
+__all__ = [
+    "EXACT",
+    "NOTICE_US",
+    "Cost",
+    "Price",
+    "PriceBook",
+    "PricingError",
+    "Tolerance",
+    "Usage",
+    "differs",
+    "effective_from_allowed",
+    "price_key",
+    "usage_of",
+]
 
 #: A price change takes effect at least this long after it was published, so that every component has read it.
 NOTICE_US = 60_000_000
-#: More tokens than this in one bucket are an error of whoever counted.
-TOKENS_MAX = 2**53
-#: Wide enough for every sum of money here; the default context would round at 28 digits.
-EXACT = Context(prec=100)
 
 _FOREVER = 2**63
-_USD_LIMIT = 10**38  # decimal(38, 18), in 10^-18 USD
-_CACHE_MAX = 20_000
+# Names come from events, without end if someone wills it: what is remembered is bounded.
+_NAMES_MAX = 20_000
 _SEGMENTS_MAX = 64
 _CATALOGUES_MAX = 16
-
-
-class Usage(NamedTuple):
-    """A call's tokens in disjoint buckets. A tuple, since one is made for each model call."""
-
-    input_tokens: int = 0
-    cached_input_tokens: int = 0
-    cache_write_tokens: int = 0
-    output_tokens: int = 0
-    reasoning_tokens: int = 0
-
-
-class Cost(NamedTuple):
-    """What a call costs, with 18 decimal places, and the version of the price that says so."""
-
-    cost_usd: Decimal
-    price_version: str
-
-
-#: Input, cached input, cache write, output, reasoning, in 10^-24 USD a token; the fee of the call in 10^-24 USD.
-_Scaled = tuple[int, int, int, int, int, int]
 
 
 class _Segment(NamedTuple):
@@ -67,22 +46,7 @@ class _Segment(NamedTuple):
 
     from_us: int
     until_us: int
-    price: "Price | None"
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """A price in force: who resolved to what, under which version, at which rates.
-
-    ``base`` and ``tiers`` (above_input_tokens, rates), ascending, are what `PriceBook.cost` computes with.
-    """
-
-    provider: str
-    model: str
-    version: str
-    rates: Rates
-    base: _Scaled
-    tiers: tuple[tuple[int, _Scaled], ...]
+    price: Price | None
 
 
 @dataclass(frozen=True)
@@ -121,51 +85,20 @@ class PriceBook:
         An empty provider is an unknown one. Raises PricingError for a token count that is negative, above 2^53 or no
         integer, and for a cost of 10^20 USD or more.
         """
-        fresh, cached, written, output, reasoning = usage
-        whole_input = fresh + cached + written
-        if not (
-            0 <= fresh <= TOKENS_MAX
-            and 0 <= cached <= TOKENS_MAX
-            and 0 <= written <= TOKENS_MAX
-            and 0 <= output <= TOKENS_MAX
-            and 0 <= reasoning <= TOKENS_MAX
-            and type(whole_input + output + reasoning) is int
-        ):
-            raise _bad_usage(usage)
         segments = self._segments.get((provider, model, org_id))
         if segments and segments[0].from_us <= at_us < segments[0].until_us:
             price = segments[0].price
         else:
             price = self.price(provider, model, at_us, org_id)
-        if price is None:
-            return None
-        rates = price.base
-        for above, tier in price.tiers:
-            if whole_input > above:
-                rates = tier
-        per_fresh, per_cached, per_written, per_output, per_reasoning, fee = rates
-        amount, finer = divmod(
-            fresh * per_fresh
-            + cached * per_cached
-            + written * per_written
-            + output * per_output
-            + reasoning * per_reasoning
-            + fee,
-            1_000_000,
-        )
-        if finer and (finer > 500_000 or (finer == 500_000 and amount & 1)):
-            amount += 1
-        if amount >= _USD_LIMIT:
-            raise PricingError(f"{provider} {model}: a cost of 10^20 USD or more cannot be; tokens {tuple(usage)}")
-        return Cost(Decimal(amount).scaleb(-18, EXACT), price.version)
+        return cost_at(price, usage)
 
     def price(self, provider: str | None, model: str, at_us: int, org_id: str | None = None) -> Price | None:
         """Return the price in force at broker time ``at_us``, or None when there is none."""
         names = (provider, model, org_id)
         segments = self._segments.get(names)
         if segments is None:
-            if len(self._segments) >= _CACHE_MAX:
-                self._segments.clear()  # names come from events: without end, if someone wills
+            if len(self._segments) >= _NAMES_MAX:
+                self._segments.clear()
             segments = self._segments[names] = []
         for index, segment in enumerate(segments):
             if segment.from_us <= at_us < segment.until_us:
@@ -212,7 +145,11 @@ class PriceBook:
             for edge in conditional.edges(at_us):
                 from_us = max(from_us, edge) if edge <= at_us else from_us
                 until_us = min(until_us, edge) if edge > at_us else until_us
-        return _Segment(from_us, until_us, _price(found, found.version, at_us))
+        rates = found.version.rates_at(at_us)
+        if rates is None or not rates.priced:
+            return _Segment(from_us, until_us, None)
+        price = Price.of(found.provider or "", found.model or "", found.version.version, rates)
+        return _Segment(from_us, until_us, price)
 
     def _operator_price(
         self, found: Found, provider: str | None, model: str, at_us: int, org_id: str | None
@@ -243,48 +180,6 @@ def _distance(name: str, version: PriceVersion, given: str, resolved: str | None
     return 2 if name == resolved else None
 
 
-def _price(found: Found, version: PriceVersion, at_us: int) -> Price | None:
-    rates = version.rates_at(at_us)
-    if rates is None or not rates.priced:
-        return None
-    thresholds = {above for rate in _by_bucket(rates) if rate for above, _ in rate.tiers}
-    tiers = tuple((above, _scaled(rates, above)) for above in sorted(thresholds))
-    return Price(found.provider or "", found.model or "", version.version, rates, _scaled(rates, -1), tiers)
-
-
-def _by_bucket(rates: Rates) -> tuple[Rate | None, ...]:
-    """Return the rate of each bucket and of the call: a bucket that has none is charged as the wider one."""
-    return (
-        rates.input,
-        rates.cached_input or rates.input,
-        rates.cache_write or rates.input,
-        rates.output,
-        rates.reasoning or rates.output,
-        rates.requests,
-    )
-
-
-def _scaled(rates: Rates, above: int) -> _Scaled:
-    """Return the rates of a call whose whole input is just above that many tokens."""
-    usd_per_million = (
-        Decimal(0)
-        if rate is None
-        else next((usd for start, usd in reversed(rate.tiers) if start <= above), rate.usd_per_million)
-        for rate in _by_bucket(rates)
-    )
-    fresh, cached, written, output, reasoning, fee = (int(usd.scaleb(18, EXACT)) for usd in usd_per_million)
-    return fresh, cached, written, output, reasoning, fee
-
-
-def _bad_usage(usage: Usage) -> PricingError:
-    for name, tokens in usage._asdict().items():
-        if type(tokens) is not int:
-            return PricingError(f"{name} is {tokens!r}: not a whole number of tokens")
-        if not 0 <= tokens <= TOKENS_MAX:
-            return PricingError(f"{name} is {tokens}: a count of tokens lies between 0 and 2^53")
-    return PricingError(f"{usage}: no token counts")
-
-
 def effective_from_allowed(active_from_us: int, now_us: int) -> bool:
     """Tell whether a price published now may take effect then: not before every component has read it."""
     return active_from_us >= now_us + NOTICE_US
@@ -298,7 +193,10 @@ class Tolerance:
     amount_usd: Decimal = Decimal("0.000001")
 
 
-def differs(reported_usd: Decimal | None, ours_usd: Decimal | None, tolerance: Tolerance = Tolerance()) -> bool:
+_TOLERANCE = Tolerance()
+
+
+def differs(reported_usd: Decimal | None, ours_usd: Decimal | None, tolerance: Tolerance = _TOLERANCE) -> bool:
     """Tell whether a runtime's reported cost lies beyond the tolerance of ours; never when either is unknown."""
     if reported_usd is None or ours_usd is None:
         return False
