@@ -31,6 +31,10 @@ class Settings(BaseSettings):
     admin_key: SecretStr = Field(SecretStr(""), description="the first admin key, for automation")
     data_dir: Path = Field(Path("~/.local/share/procurator"), description="where the embedded stack keeps its data")
     cache_dir: Path = Field(Path("~/.cache/procurator"), description="where downloads are kept")
+    maven_url: str = Field("", description="a mirror to download the jars from; empty: Maven Central")
+    kafka_port: int = Field(9092, ge=1, le=65535, description="port of the embedded Kafka")
+    registry_port: int = Field(8081, ge=1, le=65535, description="port of the embedded schema registry")
+    clickhouse_port: int = Field(8123, ge=1, le=65535, description="port of the embedded ClickHouse")
     partitions: int = Field(4, ge=1, le=1024, description="partitions of each topic, fixed at setup")
     replication_factor: int = Field(1, ge=1, le=16, description="replicas of each topic, fixed at setup")
 
