@@ -96,8 +96,8 @@ def leaf_data_of_digest(
             place = _PLACE.pack(leaf_index, offset, broker_time_us, 0)
         else:
             place = _PLACE_AND_KEY.pack(leaf_index, offset, broker_time_us, 1, len(key)) + key
-    except error as problem:
-        raise LeafError(f"entry {leaf_index} at offset {offset} does not fit a leaf: {problem}") from None
+    except error:
+        raise LeafError(f"leaf index, offset, broker time or key of an entry of {log_id} is out of range") from None
     return _prefix(log_id) + place + (b"\x00" if value_digest is None else b"\x01" + value_digest)
 
 
@@ -133,10 +133,10 @@ def leaf_hashes(
             data += b"\x00" if value is None else b"\x01" + sha256(value).digest()
             hashes.append(sha256(data).digest())
             index += 1
-    except error as problem:
-        raise LeafError(f"entry {index} of log {log_id} does not fit a leaf: {problem}") from None
-    except ValueError as problem:  # only zip's
-        raise LeafError(f"columns of log {log_id} differ in length: {problem}") from None
+    except error:
+        raise LeafError(f"leaf index, offset, broker time or key of an entry of {log_id} is out of range") from None
+    except ValueError:  # zip's own
+        raise LeafError(f"the columns of entries of {log_id} differ in length") from None
     return hashes
 
 

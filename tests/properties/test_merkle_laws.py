@@ -82,7 +82,7 @@ def changed(draw: Draw, proof: list[bytes]) -> list[bytes]:
 
 
 def flipped(draw: Draw, data: bytes) -> bytes:
-    bit = draw(st.integers(0, len(data) * 8 - 1))
+    bit: int = draw(st.integers(0, len(data) * 8 - 1))
     return (int.from_bytes(data) ^ 1 << bit).to_bytes(len(data))
 
 
