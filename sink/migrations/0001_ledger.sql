@@ -57,6 +57,10 @@ CREATE TABLE IF NOT EXISTS events
     price_version LowCardinality(String),
     reported_cost_usd Nullable(Decimal(38, 18)),
 
+    -- The server itself refuses a block whose sender read the head too long ago (see sink/ledger.py).
+    insert_by DateTime64(6, 'UTC') EPHEMERAL now64(6) + 10,
+    late UInt8 MATERIALIZED throwIf(insert_by < now64(6), 'the head was read too long ago'),
+
     INDEX content_words lower(content) TYPE text(tokenizer = splitByNonAlpha),
     INDEX thinking_words lower(thinking) TYPE text(tokenizer = splitByNonAlpha),
     -- Slim: what verifier, proofs and the sink's head need; whole rows are then read by (session_id, log_id, offset).
@@ -99,6 +103,10 @@ CREATE TABLE IF NOT EXISTS audit
     request_id Nullable(String),
     remote_address Nullable(String),
     details Nullable(String),
+
+    -- The server itself refuses a block whose sender read the head too long ago (see sink/ledger.py).
+    insert_by DateTime64(6, 'UTC') EPHEMERAL now64(6) + 10,
+    late UInt8 MATERIALIZED throwIf(insert_by < now64(6), 'the head was read too long ago'),
 
     PROJECTION by_log
     (
