@@ -134,7 +134,9 @@ def decode(what: str, text: str) -> bytes:
 
 def _split_key(what: str, prefix: str, text: str) -> tuple[str, str, bytes]:
     """Name, key id in hex and the 32 bytes of a key's text."""
-    if type(text) is not str or not text.startswith(prefix):
+    if type(text) is not str:
+        raise CheckpointError(f"{what} must be text")
+    if not text.startswith(prefix):
         raise CheckpointError(f"{what} must start with {prefix!r}")
     name, _, rest = text.removeprefix(prefix).partition("+")
     key_id, plus, encoded = rest.partition("+")
