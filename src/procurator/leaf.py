@@ -26,7 +26,8 @@ another log.
 
 import re
 from base64 import urlsafe_b64decode
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 from hashlib import sha256
 from struct import Struct, error
 from typing import Protocol
@@ -121,16 +122,17 @@ def leaf_hashes(
     Their leaf indices follow one another from ``first_leaf_index``; the four columns must be of one length.
     """
     prefix = b"\x00" + _prefix(log_id)
-    place, place_and_key = _PLACE.pack, _PLACE_AND_KEY.pack
     hashes = []
-    index = first_leaf_index
+    index, key_bytes, pack = first_leaf_index, 0, _packer(len(prefix), 0)
     try:
         for offset, time_us, key, value in zip(offsets, broker_times_us, keys, values, strict=True):
-            if key is None:
-                data = prefix + place(index, offset, time_us, 0)
+            if key is None or value is None:
+                data = b"\x00" + leaf_data(log_id, index, offset, time_us, key, value)
             else:
-                data = prefix + place_and_key(index, offset, time_us, 1, len(key)) + key
-            data += b"\x00" if value is None else b"\x01" + sha256(value).digest()
+                if len(key) != key_bytes:  # seldom: nearly all keys of a log are of one length
+                    key_bytes = len(key)
+                    pack = _packer(len(prefix), key_bytes)
+                data = pack(prefix, index, offset, time_us, 1, key_bytes, key, 1, sha256(value).digest())
             hashes.append(sha256(data).digest())
             index += 1
     except error:
@@ -138,6 +140,12 @@ def leaf_hashes(
     except ValueError:  # zip's own
         raise LeafError(f"the columns of entries of {log_id} differ in length") from None
     return hashes
+
+
+@lru_cache(maxsize=256)
+def _packer(prefix_bytes: int, key_bytes: int) -> Callable[..., bytes]:
+    """Packs a whole leaf at once, which is faster than joining its parts."""
+    return Struct(f">{prefix_bytes}sQqqBI{key_bytes}sB{VALUE_DIGEST_BYTES}s").pack
 
 
 def _prefix(log_id: str) -> bytes:

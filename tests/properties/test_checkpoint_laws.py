@@ -35,11 +35,13 @@ names = lines.filter(lambda name: "+" not in name and not any(map(str.isspace, n
 junk: Any = st.none() | st.integers() | st.text() | st.binary() | st.lists(st.text())
 
 
+@settings(deadline=None)
 @given(checkpoints)
 def test_render_then_parse_is_the_identity(checkpoint: Checkpoint) -> None:
     assert parse_checkpoint(render_checkpoint(checkpoint)) == checkpoint
 
 
+@settings(deadline=None)
 @given(lines, st.text("0123456789+-_ \n", max_size=12), st.text(max_size=50), st.text(max_size=9))
 def test_what_parses_renders_to_the_same_text(origin: str, size: str, root: str, rest: str) -> None:
     text = f"{origin}\n{size}\n{root}\n{rest}"
@@ -50,6 +52,7 @@ def test_what_parses_renders_to_the_same_text(origin: str, size: str, root: str,
     assert render_checkpoint(checkpoint) == text
 
 
+@settings(deadline=None)
 @given(checkpoints)
 def test_signed_is_opened_by_each_of_its_keys(checkpoint: Checkpoint) -> None:
     note = sign_checkpoint(checkpoint, MINE, OTHER)
@@ -58,6 +61,7 @@ def test_signed_is_opened_by_each_of_its_keys(checkpoint: Checkpoint) -> None:
     assert read_note(note, [OTHER.verifier, MINE.verifier]).verified_by == (MINE.verifier, OTHER.verifier)
 
 
+@settings(deadline=None)
 @given(names, st.binary(min_size=32, max_size=32))
 def test_keys_survive_their_text(name: str, seed: bytes) -> None:
     signer = Signer(name, seed)
@@ -65,7 +69,7 @@ def test_keys_survive_their_text(name: str, seed: bytes) -> None:
     assert Verifier.parse(str(signer.verifier)) == signer.verifier
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 @given(checkpoints, st.data())
 def test_no_mutation_of_a_note_opens_as_another_checkpoint(checkpoint: Checkpoint, data: st.DataObject) -> None:
     note = sign_checkpoint(checkpoint, MINE, OTHER)
@@ -80,6 +84,7 @@ def test_no_mutation_of_a_note_opens_as_another_checkpoint(checkpoint: Checkpoin
     assert mutated.startswith(note[: note.rindex("— ".encode())])
 
 
+@settings(deadline=None)
 @given(checkpoints, checkpoints)
 def test_a_signature_cannot_be_carried_to_another_text(one: Checkpoint, two: Checkpoint) -> None:
     signature_block = sign_checkpoint(one, MINE)[len(render_checkpoint(one).encode()) :]
@@ -90,6 +95,7 @@ def test_a_signature_cannot_be_carried_to_another_text(one: Checkpoint, two: Che
     assert opened == render_checkpoint(one) == render_checkpoint(two)
 
 
+@settings(deadline=None)
 @given(junk | st.binary().map(lambda tail: sign_note("a\n", MINE) + tail))
 def test_junk_raises_only_checkpoint_error(thing: Any) -> None:
     for call in (

@@ -91,6 +91,7 @@ def turns(index: int, size: int) -> list[bool]:
     return [start > index for start, _ in merkle.inclusion_ranges(index, size)]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 40), max_size=8))
 def test_accumulator_is_the_recursion_however_it_is_fed(batches: list[int]) -> None:
     accumulator, size = Accumulator(), 0
@@ -107,6 +108,7 @@ def test_accumulator_is_the_recursion_however_it_is_fed(batches: list[int]) -> N
         accumulator = Accumulator.from_frontier(size, accumulator.frontier())
 
 
+@settings(deadline=None)
 @given(sizes, st.data())
 def test_proofs_are_the_recursions(size: int, data: st.DataObject) -> None:
     hashes = HASHES[:size]
@@ -115,6 +117,7 @@ def test_proofs_are_the_recursions(size: int, data: st.DataObject) -> None:
     assert merkle.consistency_proof(hashes, size1) == subproof(size1, hashes, True)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**40), st.integers(0, 2**40))
 def test_perfect_ranges_cover_in_order_and_are_perfect(start: int, length: int) -> None:
     at = start
@@ -127,7 +130,7 @@ def test_perfect_ranges_cover_in_order_and_are_perfect(start: int, length: int) 
     assert at == start + length
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(sizes, st.data())
 def test_inclusion_holds_and_no_mutation_does(size: int, data: st.DataObject) -> None:
     draw = data.draw
@@ -147,7 +150,7 @@ def test_inclusion_holds_and_no_mutation_does(size: int, data: st.DataObject) ->
     assert same_shape != rejects(merkle.verify_inclusion, leaf, index, other_size, proof, root)
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(sizes, st.data())
 def test_any_prefix_is_consistent_and_no_mutation_is(size2: int, data: st.DataObject) -> None:
     draw = data.draw
@@ -167,7 +170,7 @@ def test_any_prefix_is_consistent_and_no_mutation_is(size2: int, data: st.DataOb
     assert rejects(merkle.verify_consistency, size1, size2, own_proof, root1, merkle.root_hash(forged))
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(sizes, st.data())
 def test_multiproof_holds_and_no_mutation_does(size: int, data: st.DataObject) -> None:
     draw = data.draw
@@ -189,7 +192,7 @@ def test_multiproof_holds_and_no_mutation_does(size: int, data: st.DataObject) -
     assert len(leaves) == 1 or rejects(merkle.verify_multiproof, leaves[:-1], indices[:-1], size, proof, root)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(numbers, numbers, junk, junk, junk)
 def test_junk_raises_only_proof_error(one: Any, two: Any, proof: Any, first: Any, second: Any) -> None:
     rejects(merkle.verify_inclusion, first, one, two, proof, second)

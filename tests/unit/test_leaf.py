@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 from confluent_kafka import Uuid
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from procurator import leaf
@@ -83,6 +83,7 @@ def test_an_erased_value_leaves_the_leaf_as_it_was() -> None:
     assert erased == leaf_data(LOG, 7, 9, TIME_US, b"session", b"to be erased")
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**63), entries)
 def test_the_batch_is_one_by_one(first: int, rows: list[tuple[int, int, bytes | None, bytes | None]]) -> None:
     columns = [list(column) for column in zip(*rows, strict=True)] or [[], [], [], []]
@@ -90,6 +91,7 @@ def test_the_batch_is_one_by_one(first: int, rows: list[tuple[int, int, bytes | 
     assert leaf_hashes(LOG, first, *columns) == one_by_one
 
 
+@settings(deadline=None)
 @given(st.tuples(st.integers(0, 2**64 - 1), offsets, offsets, optional_bytes, optional_bytes))
 def test_leaf_data_can_be_read_back(entry: tuple[int, int, int, bytes | None, bytes | None]) -> None:
     """Injective, since a reader that knows only the layout gets every field again."""
@@ -116,6 +118,7 @@ def test_log_id_takes_a_topic_id_in_every_form_kafka_gives() -> None:
     assert {log_id(form, 3) for form in (TOPIC, str(TOPIC), str(TOPIC).upper(), kafka, str(kafka))} == {LOG}
 
 
+@settings(deadline=None)
 @given(st.uuids(), st.integers(0, 2**31 - 1))
 def test_parse_log_id_is_the_inverse(topic_id: UUID, partition: int) -> None:
     assert parse_log_id(log_id(topic_id, partition)) == (topic_id, partition)
