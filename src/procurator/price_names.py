@@ -41,7 +41,8 @@ class _Provider:
 
     def find(self, model: str) -> Found | None:
         for name, version in self.models:
-            if version.model_match is not None and version.model_match.matches(model):
+            condition = version.model_match
+            if condition.matches(model) if condition else name.lower() == model:
                 return Found(self.name, name, version)
         return None
 
