@@ -1,0 +1,208 @@
+"""The processes of the embedded stack as specifications: what runs, with which settings, after what. Pure.
+
+The components of ours know nothing of this stack: they get the settings of ``procurator.config`` as environment
+variables, as they would on a cluster, each with the ClickHouse user it needs and no more.
+"""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from procurator.deploy.embedded.credentials import Credentials
+from procurator.deploy.embedded.layout import HOST, Layout, Ports
+from procurator.deploy.embedded.probes import file_exists, http_ok, kafka_ready
+from procurator.deploy.embedded.process import ProcessSpec
+from procurator.runtime import READY_FILE
+
+INFRASTRUCTURE = frozenset({"kafka", "registry", "clickhouse"})
+OURS = frozenset({"setup", "stream", "sink", "api"})
+ALL = INFRASTRUCTURE | OURS
+
+#: The small compiler and collector start a second faster: for what is never in a hurry later.
+_QUICK_START = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+
+REGISTRY_PATH = "/apis/ccompat/v7"
+
+#: The ClickHouse user of each component of ours; the others have none.
+_CLICKHOUSE_USER = {"setup": "admin", "sink": "writer", "api": "reader", "admin": "admin"}
+_KNOWS_ADMIN_KEY = frozenset({"setup", "api", "admin"})
+#: Not handed down from our own environment: secrets of others, and what would change a JVM.
+_NOT_INHERITED = frozenset(
+    {
+        "PROCURATOR_ADMIN_KEY",
+        "PROCURATOR_API_KEY",
+        "PROCURATOR_CLICKHOUSE_USER",
+        "PROCURATOR_CLICKHOUSE_PASSWORD",
+        "JAVA_TOOL_OPTIONS",
+        "JDK_JAVA_OPTIONS",
+        "_JAVA_OPTIONS",
+        "CLASSPATH",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the specifications are made from. ``inherited`` is the environment of this process."""
+
+    layout: Layout
+    ports: Ports
+    controller_port: int
+    credentials: Credentials
+    cache_dir: Path
+    java: Path
+    kafka_jars: tuple[Path, ...]
+    registry_dir: Path
+    inherited: Mapping[str, str]
+
+    @property
+    def kafka(self) -> str:
+        """Kafka's bootstrap server."""
+        return f"{HOST}:{self.ports.kafka}"
+
+    @property
+    def registry_url(self) -> str:
+        """The base address of the registry's Confluent-compatible API."""
+        return f"http://{HOST}:{self.ports.registry}{REGISTRY_PATH}"
+
+    @property
+    def clickhouse_url(self) -> str:
+        """ClickHouse's HTTP interface."""
+        return f"http://{HOST}:{self.ports.clickhouse}"
+
+    @property
+    def api_url(self) -> str:
+        """The query API and the UI."""
+        return f"http://{HOST}:{self.ports.api}"
+
+    def base_env(self) -> dict[str, str]:
+        """Return what every child inherits."""
+        return {name: value for name, value in self.inherited.items() if name not in _NOT_INHERITED}
+
+    def settings_env(self, component: str) -> dict[str, str]:
+        """Return the settings of a component of ours; of ``admin``: those of a client that may do everything."""
+        env = {
+            "PROCURATOR_KAFKA_BOOTSTRAP_SERVERS": self.kafka,
+            "PROCURATOR_SCHEMA_REGISTRY_URL": self.registry_url,
+            "PROCURATOR_CLICKHOUSE_URL": self.clickhouse_url,
+            "PROCURATOR_API_URL": self.api_url,
+            "PROCURATOR_API_HOST": HOST,
+            "PROCURATOR_API_PORT": str(self.ports.api),
+            "PROCURATOR_DATA_DIR": str(self.layout.data_dir),
+            "PROCURATOR_CACHE_DIR": str(self.cache_dir),
+        }
+        if user := _CLICKHOUSE_USER.get(component):
+            env["PROCURATOR_CLICKHOUSE_USER"] = user
+            env["PROCURATOR_CLICKHOUSE_PASSWORD"] = self.credentials.password(user)
+        if component in _KNOWS_ADMIN_KEY:
+            env["PROCURATOR_ADMIN_KEY"] = env["PROCURATOR_API_KEY"] = self.credentials.admin_key
+        return env
+
+    def ready_file(self, component: str) -> Path:
+        """Return the file that a component of ours touches when it is ready."""
+        return self.layout.run / f"{component}.ready"
+
+
+def kafka_properties(plan: Plan) -> str:
+    """Return the lines of ``server.properties`` that belong to this data directory and these ports."""
+    controller = f"{HOST}:{plan.controller_port}"
+    return (
+        f"listeners=PLAINTEXT://{plan.kafka},CONTROLLER://{controller}\n"
+        f"advertised.listeners=PLAINTEXT://{plan.kafka}\n"
+        f"controller.quorum.voters=1@{controller}\n"
+        "log.dirs=data\n"  # in the working directory: the path of a data directory may have commas
+    )
+
+
+def kafka(plan: Plan, cluster_id: str | None) -> list[ProcessSpec]:
+    """Return Kafka, after formatting its storage when a ``cluster_id`` is given."""
+    folder = plan.layout.of("kafka")
+    logging = f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.xml')}"
+    java = (str(plan.java), "-cp", ":".join(map(str, plan.kafka_jars)), logging)
+    format_command = ("kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", cluster_id or "")
+    format_storage = ProcessSpec(
+        "kafka-format",
+        (*java, "-Xmx128m", *_QUICK_START, *format_command, "-c", "server.properties"),
+        cwd=folder,
+        env=plan.base_env(),
+        one_shot=True,
+    )
+    broker = ProcessSpec(
+        "kafka",
+        (*java, "-Xmx512m", "kafka.Kafka", "server.properties"),
+        cwd=folder,
+        env=plan.base_env(),
+        ready=kafka_ready(HOST, plan.ports.kafka),
+        depends_on=("kafka-format",),
+        stop_s=7.0,
+    )
+    return [broker] if cluster_id is None else [format_storage, broker]
+
+
+def registry(plan: Plan) -> ProcessSpec:
+    """Return Apicurio Registry, its schemas in an H2 file that is written before a request is answered."""
+    env = {
+        "QUARKUS_HTTP_HOST": HOST,
+        "QUARKUS_HTTP_PORT": str(plan.ports.registry),
+        "QUARKUS_HTTP_ACCESS_LOG_ENABLED": "false",
+        "QUARKUS_MANAGEMENT_HOST": HOST,
+        "QUARKUS_MANAGEMENT_PORT": "0",
+        "APICURIO_STORAGE_KIND": "sql",
+        "APICURIO_STORAGE_SQL_KIND": "h2",
+        "APICURIO_DATASOURCE_URL": "jdbc:h2:file:./registry;WRITE_DELAY=0",
+        "APICURIO_DATASOURCE_JDBC_INITIAL_SIZE": "2",
+        "APICURIO_DATASOURCE_JDBC_MIN_SIZE": "2",
+        "APICURIO_DATASOURCE_JDBC_MAX_SIZE": "10",
+    }
+    return ProcessSpec(
+        "registry",
+        (str(plan.java), "-Xmx256m", *_QUICK_START, "-jar", str(plan.registry_dir / "quarkus-run.jar")),
+        cwd=plan.layout.of("registry"),
+        env={**plan.base_env(), **env},
+        ready=http_ok(HOST, plan.ports.registry, f"{REGISTRY_PATH}/subjects"),
+    )
+
+
+def clickhouse(plan: Plan) -> ProcessSpec:
+    """Return the ClickHouse engine behind its HTTP protocol."""
+    folder = plan.layout.of("clickhouse")
+    address = ("--host", HOST, "--port", str(plan.ports.clickhouse))
+    files = ("--data-dir", str(folder / "data"), "--users", str(plan.layout.clickhouse_users))
+    return ProcessSpec(
+        "clickhouse",
+        (sys.executable, "-m", "procurator.deploy.embedded.clickhouse", *address, *files),
+        cwd=folder,
+        env=plan.base_env(),
+        ready=http_ok(HOST, plan.ports.clickhouse, "/ping"),
+        stop_s=7.0,
+    )
+
+
+def ours(plan: Plan, name: str) -> ProcessSpec:
+    """Return the component that ``procurator NAME`` runs."""
+    ready_file = plan.ready_file(name)
+    probe = http_ok(HOST, plan.ports.api, "/readyz") if name == "api" else file_exists(ready_file)
+    needs = tuple(sorted(INFRASTRUCTURE))
+    return ProcessSpec(
+        name,
+        (sys.executable, "-m", "procurator", name),
+        cwd=plan.layout.of(name),
+        env={**plan.base_env(), **plan.settings_env(name), READY_FILE: str(ready_file)},
+        ready=probe,
+        ready_file=ready_file,
+        depends_on=needs if name == "setup" else (*needs, "setup"),
+        one_shot=name == "setup",
+    )
+
+
+def specs(plan: Plan, components: frozenset[str], cluster_id: str | None) -> tuple[ProcessSpec, ...]:
+    """Return the processes of the chosen components, in the order of a log's reader."""
+    chosen: list[ProcessSpec] = []
+    if "kafka" in components:
+        chosen += kafka(plan, cluster_id)
+    if "registry" in components:
+        chosen.append(registry(plan))
+    if "clickhouse" in components:
+        chosen.append(clickhouse(plan))
+    return (*chosen, *(ours(plan, name) for name in sorted(OURS & components)))

@@ -1,0 +1,5 @@
+"""``python -m procurator`` is the command ``procurator``."""
+
+from procurator.cli import main
+
+main()
