@@ -1,0 +1,241 @@
+"""Tool calls and model calls as blocks: started when entered, completed when left, whatever happens in between."""
+
+import time
+from collections.abc import Iterable
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any, Literal
+
+from procurator.avro_schemas.codec import from_decimal
+from procurator.errors import UserError
+from procurator.events import (
+    MODEL_CALL_COMPLETED,
+    MODEL_CALL_STARTED,
+    TOKEN_BUCKETS,
+    TOOL_CALL_COMPLETED,
+    TOOL_CALL_STARTED,
+)
+from procurator.producers.errors import SessionTerminated
+from procurator.producers.json_text import safe_text, to_json
+from procurator.producers.limits import clean
+from procurator.producers.scope import Scope
+
+if TYPE_CHECKING:
+    from procurator.producers.session import Session
+
+CallStatus = Literal["SUCCESS", "ERROR", "TIMEOUT", "CANCELLED"]
+CALL_STATUSES = ("SUCCESS", "ERROR", "TIMEOUT", "CANCELLED")
+_TOKENS_MAX = 2**53
+
+
+class _Call(Scope):
+    """What both kinds of call share: an id, a turn, a clock, and that they complete exactly once."""
+
+    def __init__(self, session: "Session", call_id: str, turn_index: int | None) -> None:
+        self.id = clean(call_id)
+        self._session = session
+        self._turn_index = turn_index
+        self._completed = False
+        self._started_at = 0.0
+
+    def _since_start_ms(self) -> float:
+        return (time.perf_counter() - self._started_at) * 1000
+
+    def _enter(self) -> None:
+        self._started_at = time.perf_counter()
+        self._emit_started()
+
+    def _leave(self, error: BaseException | None) -> None:
+        if not self._completed:
+            status = status_of(error)
+            self._emit_unfinished(status, None if error is None else safe_text(error) or type(error).__name__)
+
+    def _emit_started(self) -> None:
+        raise NotImplementedError
+
+    def _emit_unfinished(self, status: CallStatus, error_message: str | None) -> None:
+        raise NotImplementedError
+
+
+class ToolCall(_Call):
+    """One tool call. `id` is its ``tool_call_id``."""
+
+    def __init__(
+        self,
+        session: "Session",
+        tool_name: str,
+        input: object,
+        *,
+        call_id: str,
+        mcp_server_id: str | None,
+        turn_index: int | None,
+        timeout_ms: float | None,
+    ) -> None:
+        super().__init__(session, call_id, turn_index)
+        self._input = to_json(input)
+        self._common: dict[str, Any] = {
+            "tool_call_id": self.id,
+            "tool_name": tool_name,
+            "mcp_server_id": mcp_server_id,
+            "turn_index": turn_index,
+            "timeout_ms": timeout_ms,
+        }
+
+    def complete(
+        self,
+        output: object = None,
+        *,
+        status: CallStatus = "SUCCESS",
+        error_message: str | None = None,
+        latency_ms: float | None = None,
+    ) -> None:
+        """Record the end of the call now; leaving the block then records nothing more.
+
+        ``output`` is any object (see `procurator.producers.json_text`; wrap what is JSON text already in JsonText).
+        ``latency_ms`` is measured when it is not given. Raises UserError for a second completion.
+        """
+        self._complete(None if output is None else to_json(output), status, error_message, latency_ms)
+
+    def _complete(
+        self, output: str | None, status: CallStatus, error_message: str | None, latency_ms: float | None
+    ) -> None:
+        _check_completion(self._completed, status)
+        self._completed = True
+        self._session.emit(
+            TOOL_CALL_COMPLETED,
+            {
+                **self._common,
+                "status": status,
+                "output": output,
+                "error_message": error_message,
+                "latency_ms": self._since_start_ms() if latency_ms is None else latency_ms,
+            },
+        )
+
+    def _emit_started(self) -> None:
+        self._session.emit(TOOL_CALL_STARTED, {**self._common, "input": self._input})
+        del self._input  # It may be megabytes, and the call may be long.
+
+    def _emit_unfinished(self, status: CallStatus, error_message: str | None) -> None:
+        self._complete(None, status, error_message, None)
+
+
+class ModelCall(_Call):
+    """One model call. `id` is its ``model_call_id``."""
+
+    def __init__(
+        self,
+        session: "Session",
+        provider: str,
+        model: str,
+        *,
+        call_id: str,
+        turn_index: int | None,
+        input_tokens_estimate: int | None,
+        max_output_tokens: int | None,
+        parameters: object,
+    ) -> None:
+        super().__init__(session, call_id, turn_index)
+        self._provider = provider
+        self._model = model
+        self._first_token_ms: float | None = None
+        self._request: dict[str, Any] = {
+            "model_call_id": self.id,
+            "provider": provider,
+            "model": model,
+            "turn_index": turn_index,
+            "input_tokens_estimate": input_tokens_estimate,
+            "max_output_tokens": max_output_tokens,
+            "parameters": None if parameters is None else to_json(parameters),
+        }
+
+    def first_token(self) -> None:
+        """Note that the first token has arrived now; the completed call then has ``first_token_ms``."""
+        if self._first_token_ms is None:
+            self._first_token_ms = self._since_start_ms()
+
+    def complete(
+        self,
+        *,
+        input_tokens: int = 0,
+        cached_input_tokens: int = 0,
+        cache_write_tokens: int = 0,
+        output_tokens: int = 0,
+        reasoning_tokens: int = 0,
+        status: CallStatus = "SUCCESS",
+        error_message: str | None = None,
+        model: str | None = None,
+        finish_reason: str | None = None,
+        reported_cost_usd: Decimal | str | int | float | None = None,
+        latency_ms: float | None = None,
+        first_token_ms: float | None = None,
+        estimated: Iterable[str] = (),
+    ) -> None:
+        """Record the end of the call and its usage now; leaving the block then records nothing more.
+
+        The buckets are disjoint: ``input_tokens`` without those read from or written to a cache, ``output_tokens``
+        without reasoning. ``model`` is the one that answered, if it is not the one asked. ``estimated`` names the
+        fields that are guesses. Raises UserError for a negative number and for a second completion.
+        """
+        _check_completion(self._completed, status)
+        tokens = (input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens)
+        payload = {
+            "model_call_id": self.id,
+            "provider": self._provider,
+            "model": model or self._model,
+            "turn_index": self._turn_index,
+            "status": status,
+            "error_message": error_message,
+            **{bucket: _tokens(bucket, count) for bucket, count in zip(TOKEN_BUCKETS, tokens, strict=True)},
+            "latency_ms": self._since_start_ms() if latency_ms is None else latency_ms,
+            "first_token_ms": self._first_token_ms if first_token_ms is None else first_token_ms,
+            "reported_cost_usd": money(reported_cost_usd),
+            "finish_reason": finish_reason,
+        }
+        self._completed = True
+        self._session.emit(MODEL_CALL_COMPLETED, payload, estimated=list(estimated))
+        self._session.model_call_completed(self.id)
+
+    def _emit_started(self) -> None:
+        self._session.emit(MODEL_CALL_STARTED, self._request)
+
+    def _emit_unfinished(self, status: CallStatus, error_message: str | None) -> None:
+        # Nobody said what was used, and unless the provider refused the call something was: zero is then a guess.
+        self.complete(status=status, error_message=error_message, estimated=() if status == "ERROR" else TOKEN_BUCKETS)
+
+
+def status_of(error: BaseException | None) -> CallStatus:
+    """Return how a call ended that was left with ``error``: a TimeoutError is TIMEOUT, being stopped is CANCELLED."""
+    if error is None:
+        return "SUCCESS"
+    if isinstance(error, TimeoutError):
+        return "TIMEOUT"
+    if isinstance(error, SessionTerminated) or not isinstance(error, Exception):
+        return "CANCELLED"  # asyncio.CancelledError, KeyboardInterrupt, GeneratorExit
+    # concurrent.futures.CancelledError is an Exception; by name, since importing it costs every agent's start.
+    return "CANCELLED" if any(kind.__name__ == "CancelledError" for kind in type(error).__mro__) else "ERROR"
+
+
+def money(value: Decimal | str | float | None) -> bytes | None:
+    """Return Avro's decimal of an amount in USD, rounded to 10^-18. Raises UserError when it is none, or negative."""
+    if value is None:
+        return None
+    try:
+        amount = Decimal(str(value))
+        if not amount.is_finite() or amount < 0:
+            raise ValueError
+        return from_decimal(amount.quantize(Decimal(1).scaleb(-18)))
+    except (InvalidOperation, ValueError):
+        raise UserError(f"reported_cost_usd: {safe_text(value)!r} is no amount of USD from 0 up") from None
+
+
+def _tokens(bucket: str, count: int) -> int:
+    if not isinstance(count, int) or not 0 <= count <= _TOKENS_MAX:
+        raise UserError(f"{bucket}: {safe_text(count)} is no number of tokens from 0 up")
+    return int(count)
+
+
+def _check_completion(completed: bool, status: str) -> None:
+    if completed:
+        raise UserError("the call is completed already")
+    if status not in CALL_STATUSES:
+        raise UserError(f"status: {status!r} is none of {', '.join(CALL_STATUSES)}")

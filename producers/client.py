@@ -1,0 +1,261 @@
+"""`Procurator`: one process's connection to the ledger, from which sessions are made."""
+
+import logging
+import os
+import re
+import threading
+import weakref
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from procurator.clock import now_us
+from procurator.errors import UserError
+from procurator.events import SessionEvent
+from procurator.producers.defaults import Defaults
+from procurator.producers.entropy import random_16, random_uuid
+from procurator.producers.errors import DeliveryFailed
+from procurator.producers.json_text import safe_text
+from procurator.producers.limits import clean, fit
+from procurator.producers.link import Link
+from procurator.producers.session import Emit, Session
+from procurator.producers.transport import Transport
+
+log = logging.getLogger(__name__)
+
+Initiator = Literal["USER", "SYSTEM"]
+Origin = Literal["API", "SCHEDULE", "WORKFLOW", "A2A"]
+
+#: A heartbeat tells a silent session from a dead one; more often than this they would only fill the ledger.
+HEARTBEAT_S = 30.0
+QUEUE_WAIT_S = 5.0
+FLUSH_S = 30.0
+RUNTIME = "procurator-sdk/0.1"
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
+
+
+class Procurator:
+    """Makes sessions and delivers their events. Make one a process; threads and tasks share it.
+
+    It connects when the first session starts, and delivers what is queued when its block is left, when it is
+    collected, or when the interpreter exits. Leaving the block raises DeliveryFailed if Kafka did not confirm all.
+    """
+
+    def __init__(
+        self,
+        *,
+        org_id: str | None = None,
+        owner_team_id: str | None = None,
+        agent: str | None = None,
+        user: str | None = None,
+        kafka_bootstrap_servers: str | None = None,
+        schema_registry_url: str | None = None,
+        emitter_id: str | None = None,
+        heartbeat_s: float = HEARTBEAT_S,
+        queue_wait_s: float = QUEUE_WAIT_S,
+        flush_s: float = FLUSH_S,
+        clock: Callable[[], int] = now_us,
+        transport: Transport | None = None,
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
+        """Take defaults for every session; what is None comes from the environment (``PROCURATOR_ORG_ID``, …).
+
+        ``heartbeat_s``: a session silent for so long says that it lives. ``queue_wait_s``: how long an event may wait
+        for room in the queue before Backpressure is raised. ``flush_s``: how long closing waits for Kafka. ``clock``
+        gives ``occurred_at`` in µs since the epoch. ``transport`` replaces Kafka, see `procurator.producers.memory`.
+        """
+        self._defaults = Defaults.from_environment(environment)
+        self._org_id = org_id or self._defaults.org_id
+        self._owner_team_id = owner_team_id or self._defaults.owner_team_id
+        self._agent = agent or self._defaults.agent_id
+        self._user = user or self._defaults.user_id
+        self._bootstrap_servers = kafka_bootstrap_servers or self._defaults.kafka_bootstrap_servers
+        self._schema_registry_url = schema_registry_url or self._defaults.schema_registry_url
+        self.emitter_id = emitter_id or f"runtime-{random_16().hex()}"
+        self._heartbeat_s = heartbeat_s
+        self._queue_wait_s = queue_wait_s
+        self._flush_s = flush_s
+        self._clock = clock
+        self._given_transport = transport
+        self._lock = threading.Lock()
+        self._link: Link | None = None
+        self._finalizer: weakref.finalize[..., Any] | None = None
+
+    def session(
+        self,
+        agent: str | None = None,
+        user: str | None = None,
+        *,
+        agent_name: str | None = None,
+        org_id: str | None = None,
+        owner_team_id: str | None = None,
+        team_id: str | None = None,
+        team_name: str | None = None,
+        initiator: Initiator | None = None,
+        origin: Origin | None = None,
+        schedule_id: str | None = None,
+        workflow_id: str | None = None,
+        workflow_run_id: str | None = None,
+        parent_session_id: str | None = None,
+        timeout_s: int | None = None,
+        labels: Mapping[str, Any] | None = None,
+        session_id: str | None = None,
+        runtime: str = RUNTIME,
+        clock: Callable[[], int] | None = None,
+    ) -> Session:
+        """Return a session that starts when its block is entered.
+
+        ``agent`` is the ``agent_id`` and, without ``agent_name``, the name too; ``user`` is the ``user_id``.
+        ``initiator`` is USER where there is a user, else SYSTEM; ``origin`` follows from ``schedule_id``,
+        ``workflow_id`` or ``parent_session_id``, else API. ``session_id`` is drawn unless given (a UUID). Raises
+        UserError for a value that makes no sense.
+        """
+        agent_id = agent or self._agent
+        user_id = user or self._user
+        fallback_name = agent_id if agent else self._defaults.agent_name or agent_id
+        started = {
+            "agent_name": agent_name or fallback_name,
+            "team_id": team_id,
+            "team_name": team_name,
+            "user_id": user_id,
+            "initiator": _one_of("initiator", initiator or ("USER" if user_id else "SYSTEM"), ("USER", "SYSTEM")),
+            "origin": _one_of(
+                "origin",
+                origin or _origin(schedule_id, workflow_id, parent_session_id),
+                ("API", "SCHEDULE", "WORKFLOW", "A2A"),
+            ),
+            "schedule_id": schedule_id,
+            "workflow_id": workflow_id,
+            "workflow_run_id": workflow_run_id,
+            "parent_session_id": None if parent_session_id is None else _uuid("parent_session_id", parent_session_id),
+            "timeout_s": timeout_s,
+            "labels": {clean(safe_text(name)): safe_text(value) for name, value in (labels or {}).items()},
+            "runtime": runtime,
+        }
+        session_id = random_uuid() if session_id is None else _uuid("session_id", session_id)
+        emit = self._emitter(session_id, org_id or self._org_id, agent_id, owner_team_id or self._owner_team_id)
+        return Session(session_id, started, emit, clock or self._clock, self._opened, self._closed)
+
+    def publish(self, event: SessionEvent) -> None:
+        """Send one event that is complete already, for example of a recorded session. Raises Backpressure."""
+        self._connected().send(event["session_id"].encode(), event)
+
+    def connect(self) -> None:
+        """Connect now rather than at the first event, to learn early that Kafka or the registry is away."""
+        self._connected()
+
+    def flush(self, deadline_s: float | None = None) -> None:
+        """Wait until Kafka has confirmed every event so far, at most ``deadline_s``.
+
+        Raises DeliveryFailed saying exactly what is not confirmed. Blocks: in asyncio use `asyncio.to_thread`.
+        """
+        if self._link is not None:
+            self._link.transport.flush(self._flush_s if deadline_s is None else deadline_s)
+
+    def close(self, deadline_s: float | None = None) -> None:
+        """Deliver what is queued and let go of the connection; a later session connects again.
+
+        Raises DeliveryFailed saying exactly what was not delivered within ``deadline_s``.
+        """
+        with self._lock:
+            link, self._link = self._link, None
+            if self._finalizer is not None:
+                self._finalizer.detach()
+        if link is not None:
+            link.close(self._flush_s if deadline_s is None else deadline_s)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        try:
+            self.close()
+        except DeliveryFailed as failure:
+            if error is None:
+                raise
+            log.error("%s", failure)  # What already leaves the block says more.
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        import asyncio
+
+        await asyncio.to_thread(self.__exit__, kind, error, at)
+
+    def _emitter(self, session_id: str, org_id: str, agent_id: str, owner_team_id: str) -> Emit:
+        key = session_id.encode()
+        org_id, agent_id, owner_team_id = clean(org_id), clean(agent_id), clean(owner_team_id)
+
+        def emit(sequence: int, occurred_at: int, kind: str, payload: dict[str, Any], estimated: list[str]) -> None:
+            truncations, redactions = fit(payload)
+            event = {
+                "event_id": random_uuid(),
+                "session_id": session_id,
+                "emitter_id": self.emitter_id,
+                "sequence": sequence,
+                "occurred_at": occurred_at,
+                "nonce": random_16(),
+                "imported": False,
+                "org_id": org_id,
+                "agent_id": agent_id,
+                "owner_team_id": owner_team_id,
+                "estimated": estimated,
+                "truncations": truncations,
+                "redactions": redactions,
+                "payload": (kind, payload),
+            }
+            (self._link or self._connected()).send(key, event)
+
+        return emit
+
+    def _connected(self) -> Link:
+        with self._lock:
+            if self._link is None:
+                if self._given_transport is not None:
+                    self._link = Link(self._given_transport, 1, self._heartbeat_s)
+                else:
+                    self._link = Link.connect(
+                        self._bootstrap_servers, self._schema_registry_url, self._queue_wait_s, self._heartbeat_s
+                    )
+                # Runs when nobody holds this object any more, and at the interpreter's exit.
+                self._finalizer = weakref.finalize(self, _finish, self._link, self._flush_s)
+            return self._link
+
+    def _opened(self, session: Session) -> None:
+        self._connected().opened(session)
+
+    def _closed(self, session: Session) -> None:
+        if self._link is not None:
+            self._link.closed(session)
+
+
+def _finish(link: Link, deadline_s: float) -> None:
+    try:
+        link.close(deadline_s)
+    except DeliveryFailed as failure:
+        log.error("%s", failure)
+
+
+def _origin(schedule_id: str | None, workflow_id: str | None, parent_session_id: str | None) -> Origin:
+    if parent_session_id is not None:
+        return "A2A"
+    if workflow_id is not None:
+        return "WORKFLOW"
+    return "API" if schedule_id is None else "SCHEDULE"
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> str:
+    if value not in known:
+        raise UserError(f"{name}: {value!r} is none of {', '.join(known)}")
+    return value
+
+
+def _uuid(name: str, value: str) -> str:
+    text = str(value).lower()
+    if not _UUID(text):
+        raise UserError(f"{name}: {value!r} is no UUID")
+    return text

@@ -1,0 +1,30 @@
+"""What the SDK takes from the environment. Pure: `from_environment` is given the variables.
+
+The names are those of `procurator.config`, which the SDK does not import: pydantic would cost an agent's start 100 ms.
+A test keeps the two alike.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+KAFKA_BOOTSTRAP_SERVERS = "127.0.0.1:9092"
+SCHEMA_REGISTRY_URL = "http://127.0.0.1:8081/apis/ccompat/v7"
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """Used where `Procurator` and `Procurator.session` are not told otherwise."""
+
+    kafka_bootstrap_servers: str = KAFKA_BOOTSTRAP_SERVERS
+    schema_registry_url: str = SCHEMA_REGISTRY_URL
+    org_id: str = "default"
+    owner_team_id: str = "default"
+    agent_id: str = "agent"
+    agent_name: str | None = None
+    user_id: str | None = None
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "Defaults":
+        """Return the defaults; ``PROCURATOR_ORG_ID`` and so on override them, an empty variable does not."""
+        found = {name: environment.get(f"PROCURATOR_{name.upper()}") for name in cls.__slots__}
+        return cls(**{name: value for name, value in found.items() if value})

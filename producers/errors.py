@@ -1,0 +1,63 @@
+"""What the SDK raises into an agent, beside UserError (a call that makes no sense) and Backpressure (queue full)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from procurator.errors import ProcuratorError
+
+
+@dataclass(frozen=True, slots=True)
+class TerminateSignal:
+    """Who stopped the session, and why. ``signal_id`` is a UUID, None when no signal stands behind it."""
+
+    issued_by: str
+    reason: str | None = None
+    signal_id: str | None = None
+
+
+class SessionTerminated(ProcuratorError):
+    """The session was told to stop. Let it leave the session's block: that ends the session TERMINATED."""
+
+    def __init__(self, signal: TerminateSignal) -> None:
+        why = f": {signal.reason}" if signal.reason else ""
+        super().__init__(f"terminated by {signal.issued_by}{why}")
+        self.signal = signal
+
+
+@dataclass(frozen=True, slots=True)
+class FailedEvent:
+    """An event that Kafka refused for good."""
+
+    session_id: str
+    event_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unconfirmed:
+    """A session whose last ``count`` events are not confirmed by Kafka, which confirms a session's events in order."""
+
+    session_id: str
+    count: int
+
+
+class DeliveryFailed(ProcuratorError):
+    """Events that were accepted are not confirmed: ``failed`` will never be, ``unconfirmed`` may still be.
+
+    Each failed event is reported once (``failed_count`` of them; the first 10,000 are named); unconfirmed ones stay
+    queued, so that `Procurator.flush` can be called again.
+    """
+
+    def __init__(
+        self, failed: Sequence[FailedEvent], unconfirmed: Sequence[Unconfirmed], failed_count: int | None = None
+    ) -> None:
+        self.failed = tuple(failed)
+        self.failed_count = len(failed) if failed_count is None else failed_count
+        self.unconfirmed = tuple(unconfirmed)
+        waiting = sum(entry.count for entry in unconfirmed)
+        parts = []
+        if failed:
+            parts.append(f"{self.failed_count} event(s) refused, first {failed[0].event_id}: {failed[0].reason}")
+        if unconfirmed:
+            parts.append(f"{waiting} event(s) of {len(unconfirmed)} session(s) not confirmed by Kafka yet")
+        super().__init__("; ".join(parts))

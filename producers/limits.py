@@ -1,0 +1,71 @@
+"""Text that fits the wire: valid UTF-8, bounded size, and a mark where something had to change. Pure.
+
+- A field up to 8 MiB of UTF-8 is kept whole. What is beyond is cut at a character, and marked in ``truncations`` with
+  the whole value's size and SHA-256. All fields of an event together keep below the 15 MiB that a record may hold.
+- A lone surrogate (half of a UTF-16 pair; JSON can smuggle it in, UTF-8 cannot carry it) becomes its escape, the six
+  characters ``\\ud800``, and is marked in ``redactions`` with the rule ``lone_surrogate`` and how many there were.
+"""
+
+import hashlib
+from collections.abc import Iterator, MutableMapping
+from typing import Any
+
+FIELD_BYTES_MAX = 8 * 1024 * 1024
+EVENT_BYTES_MAX = 15 * 1024 * 1024
+SURROGATE_RULE = "lone_surrogate"
+#: A character takes at most 4 bytes; payloads with fewer characters in all need no counting.
+_SURELY_FITS_CHARACTERS = FIELD_BYTES_MAX // 4
+
+Marks = tuple[list[dict[str, Any]], list[dict[str, Any]]]
+
+
+def fit(payload: MutableMapping[str, Any]) -> Marks:
+    """Make every text in ``payload`` (nested mappings included) fit, in place; return (truncations, redactions)."""
+    characters = 0
+    for value in payload.values():
+        if isinstance(value, str):
+            characters += len(value) if value.isascii() else _SURELY_FITS_CHARACTERS
+        elif isinstance(value, MutableMapping):
+            characters += _SURELY_FITS_CHARACTERS
+    return ([], []) if characters < _SURELY_FITS_CHARACTERS else _fit(payload)
+
+
+def _fit(payload: MutableMapping[str, Any]) -> Marks:
+    truncations: list[dict[str, Any]] = []
+    redactions: list[dict[str, Any]] = []
+    budget = EVENT_BYTES_MAX
+    for holder, name, path in _texts(payload, ""):
+        whole, surrogates = encode(holder[name])
+        if surrogates:
+            redactions.append({"field": path, "rule": SURROGATE_RULE, "count": surrogates})
+            holder[name] = whole.decode()
+        limit = min(FIELD_BYTES_MAX, budget)
+        if len(whole) > limit:
+            digest = hashlib.sha256(whole).digest()
+            truncations.append({"field": path, "original_bytes": len(whole), "sha256": digest})
+            # Dropping the bytes of a character that the limit splits.
+            whole = whole[:limit].decode(errors="ignore").encode()
+            holder[name] = whole.decode()
+        budget -= len(whole)
+    return truncations, redactions
+
+
+def encode(text: str) -> tuple[bytes, int]:
+    """Return UTF-8 of ``text`` with lone surrogates escaped, and how many there were."""
+    try:
+        return text.encode(), 0
+    except UnicodeEncodeError:
+        return text.encode(errors="backslashreplace"), sum("\ud800" <= character <= "\udfff" for character in text)
+
+
+def clean(text: str) -> str:
+    """Return ``text`` with lone surrogates escaped; for names and ids, where a mark would say nothing."""
+    return text if text.isascii() else encode(text)[0].decode()
+
+
+def _texts(holder: MutableMapping[str, Any], prefix: str) -> Iterator[tuple[MutableMapping[str, Any], str, str]]:
+    for name, value in list(holder.items()):
+        if isinstance(value, str):
+            yield holder, name, prefix + name
+        elif isinstance(value, MutableMapping):
+            yield from _texts(value, f"{prefix}{name}.")

@@ -1,0 +1,90 @@
+"""IO: the way from a process's sessions to the topic: encoding, a transport, and the one thread that keeps them."""
+
+import logging
+import threading
+import time
+import weakref
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from procurator.avro_schemas.codec import load_schema
+from procurator.producers.transport import KafkaTransport, Transport
+
+if TYPE_CHECKING:
+    from procurator.producers.session import Session
+
+log = logging.getLogger(__name__)
+
+_SERVE_S = 0.5
+_SCHEMA = load_schema("session_event")
+
+
+class Link:
+    """Sends encoded events. One daemon thread handles confirmations and heartbeats for all sessions of the process."""
+
+    def __init__(self, transport: Transport, schema_id: int, heartbeat_s: float) -> None:
+        self.transport = transport
+        self._schema_id = schema_id
+        self._heartbeat_s = heartbeat_s
+        self._lock = threading.Lock()
+        # Weak, so that a session its agent has dropped falls silent rather than looking alive for ever.
+        self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+        self._closing = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name="procurator-keeper", daemon=True)
+        self._keeper.start()
+
+    @classmethod
+    def connect(
+        cls, bootstrap_servers: str, schema_registry_url: str, queue_wait_s: float, heartbeat_s: float
+    ) -> "Link":
+        """Return a link to a cluster. Raises Unavailable when Kafka or registry is away, UserError without setup."""
+        from procurator.registry import Registry
+
+        registry = Registry(schema_registry_url)
+        try:
+            schema_id = registry.schema_id(_SCHEMA)
+        finally:
+            registry.close()
+        transport = KafkaTransport(bootstrap_servers, queue_wait_s)
+        transport.check()
+        return cls(transport, schema_id, heartbeat_s)
+
+    def send(self, key: bytes, event: Mapping[str, Any]) -> None:
+        """Hand over one event (`procurator.events.SessionEvent`). Raises Backpressure when it was not taken."""
+        self.transport.send(key, _SCHEMA.encode(event, self._schema_id))
+
+    def opened(self, session: "Session") -> None:
+        with self._lock:
+            self._sessions.add(session)
+
+    def closed(self, session: "Session") -> None:
+        with self._lock:
+            self._sessions.discard(session)
+
+    def close(self, deadline_s: float) -> None:
+        """Deliver what is queued, then let go. Raises DeliveryFailed saying what was not delivered."""
+        try:
+            self.transport.flush(deadline_s)
+        finally:
+            self._closing.set()
+            self.transport.close()
+            self._keeper.join(timeout=2 * _SERVE_S)
+
+    def _keep(self) -> None:
+        pause_s = min(_SERVE_S, self._heartbeat_s / 4)
+        look_at = 0.0
+        while not self._closing.is_set():
+            self.transport.serve(pause_s)
+            if time.monotonic() >= look_at:
+                self._beat()
+                look_at = time.monotonic() + min(5.0, self._heartbeat_s / 4)
+
+    def _beat(self) -> None:
+        with self._lock:
+            sessions = list(self._sessions)
+        for session in sessions:
+            try:
+                session.heartbeat(self._heartbeat_s)
+            # The thread serves every session: one that cannot speak must not silence the others.
+            except Exception as error:  # noqa: BLE001
+                log.warning("no heartbeat of session %s: %s", session.session_id, error)

@@ -1,0 +1,312 @@
+"""A session as its runtime sees it: a block that records what happens in it, from any thread or task."""
+
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+from procurator.clock import to_us
+from procurator.errors import Backpressure, UserError
+from procurator.events import (
+    APPROVAL_DECIDED,
+    APPROVAL_REQUESTED,
+    HEARTBEAT,
+    SESSION_ENDED,
+    SESSION_STARTED,
+    TURN_RECORDED,
+)
+from procurator.producers.calls import ModelCall, ToolCall
+from procurator.producers.entropy import random_16
+from procurator.producers.errors import SessionTerminated
+from procurator.producers.json_text import safe_text, to_json
+from procurator.producers.scope import Scope
+
+TerminalStatus = Literal["COMPLETED", "FAILED", "TERMINATED", "TIMEOUT"]
+Decision = Literal["APPROVED", "DENIED", "EXPIRED"]
+
+#: What chat formats call the roles, in upper case, and what the ledger calls them.
+ROLES = {
+    "USER": "USER",
+    "ASSISTANT": "ASSISTANT",
+    "TOOL": "TOOL",
+    "FUNCTION": "TOOL",
+    "SYSTEM": "SYSTEM",
+    "DEVELOPER": "SYSTEM",
+}
+_DECISIONS = ("APPROVED", "DENIED", "EXPIRED")
+_TERMINAL = ("COMPLETED", "FAILED", "TERMINATED", "TIMEOUT")
+STACK_CHARACTERS_MAX = 64 * 1024
+
+
+class Emit(Protocol):
+    """Sends one event of one session; raises Backpressure when it was not taken."""
+
+    def __call__(
+        self, sequence: int, occurred_at: int, kind: str, payload: dict[str, Any], estimated: list[str]
+    ) -> None: ...
+
+
+class Session(Scope):
+    """One agent run; `Procurator.session` makes it. Threads and tasks may share it.
+
+    Leaving the block ends the session: COMPLETED, or FAILED with the exception's type, message and stack; TERMINATED
+    with SessionTerminated; TIMEOUT with a TimeoutError once ``timeout_s`` has passed. Exceptions are never swallowed.
+    Events after the end are recorded all the same (the ledger flags them), since losing them would be worse.
+    """
+
+    def __init__(
+        self,
+        session_id: str,
+        started: dict[str, Any],
+        emit: Emit,
+        clock: Callable[[], int],
+        opened: Callable[["Session"], None],
+        closed: Callable[["Session"], None],
+    ) -> None:
+        """Prepare a session that is yet to start. ``started`` is the payload of its first event."""
+        self.session_id = session_id
+        self._started = started
+        self._send = emit
+        self._clock = clock
+        self._opened = opened
+        self._closed = closed
+        self._lock = threading.Lock()
+        self._sequence = 0
+        self._turns = 0
+        self._assistant_turn: int | None = None
+        self._loose_model_calls: list[str] = []
+        self._state: Literal["new", "open", "ended"] = "new"
+        self._began = self._spoke = time.monotonic()
+
+    @property
+    def events(self) -> int:
+        """Number of events handed over for delivery so far."""
+        return self._sequence
+
+    def start(self) -> "Session":
+        """Start the session without a block; then `end` is yours to call. Raises UserError when it has started."""
+        self._enter()
+        return self
+
+    def turn(
+        self,
+        role: str,
+        content: object,
+        *,
+        thinking: str | None = None,
+        tool_call_id: str | None = None,
+        model_call_id: str | None = None,
+    ) -> int:
+        """Record a whole turn and return its ``turn_index``.
+
+        ``role`` is user, assistant, tool or system (developer and function are taken too, in any case). ``content``
+        that is no text is recorded as JSON. An assistant's turn belongs to the model call that completed since the
+        previous one, if it was a single one; else say so with ``model_call_id``. Raises UserError for another role.
+        """
+        speaker = ROLES.get(role.upper())
+        if speaker is None:
+            raise UserError(f"role: {role!r} is none of user, assistant, tool, system")
+        text = content if isinstance(content, str) else "" if content is None else to_json(content)
+        with self._lock:
+            if speaker == "ASSISTANT":
+                if model_call_id is None and len(self._loose_model_calls) == 1:
+                    model_call_id = self._loose_model_calls[0]
+                self._loose_model_calls.clear()
+                self._assistant_turn = self._turns
+            index = self._turns
+            self._emit(
+                TURN_RECORDED,
+                {
+                    "turn_index": index,
+                    "role": speaker,
+                    "content": text,
+                    "thinking": thinking,
+                    "tool_call_id": tool_call_id,
+                    "model_call_id": model_call_id,
+                },
+            )
+            self._turns += 1
+            return index
+
+    def tool_call(
+        self,
+        tool_name: str,
+        input: object = None,
+        *,
+        tool_call_id: str | None = None,
+        mcp_server_id: str | None = None,
+        turn_index: int | None = None,
+        timeout_ms: float | None = None,
+    ) -> ToolCall:
+        """Return a block around one tool call; entering it records that the call was sent.
+
+        ``input`` is any object (JsonText for what is JSON already), ``timeout_ms`` the configured timeout. The call
+        belongs to the latest assistant turn unless ``turn_index`` says otherwise. Leaving the block with an exception
+        makes it ERROR with the message, TIMEOUT with a TimeoutError, CANCELLED when it was cancelled.
+        """
+        return ToolCall(
+            self,
+            tool_name,
+            input,
+            call_id=tool_call_id or f"tool-{random_16().hex()}",
+            mcp_server_id=mcp_server_id,
+            turn_index=self._assistant_turn if turn_index is None else turn_index,
+            timeout_ms=timeout_ms,
+        )
+
+    def model_call(
+        self,
+        provider: str,
+        model: str,
+        *,
+        model_call_id: str | None = None,
+        turn_index: int | None = None,
+        input_tokens_estimate: int | None = None,
+        max_output_tokens: int | None = None,
+        parameters: object = None,
+    ) -> ModelCall:
+        """Return a block around one model call; entering it records that the call was sent.
+
+        It belongs to the turn that comes next unless ``turn_index`` says otherwise. ``parameters`` are those of the
+        request, without messages. Say what was used with `ModelCall.complete`; without, zero tokens stand as estimated.
+        """
+        return ModelCall(
+            self,
+            provider,
+            model,
+            call_id=model_call_id or f"model-{random_16().hex()}",
+            turn_index=self._turns if turn_index is None else turn_index,
+            input_tokens_estimate=input_tokens_estimate,
+            max_output_tokens=max_output_tokens,
+            parameters=parameters,
+        )
+
+    def request_approval(
+        self,
+        reason: str,
+        *,
+        approval_id: str | None = None,
+        tool_call_id: str | None = None,
+        budget_id: str | None = None,
+        expires_at: datetime | None = None,
+    ) -> str:
+        """Record that the session waits for a person's decision, and return the ``approval_id``."""
+        approval_id = approval_id or f"approval-{random_16().hex()}"
+        self.emit(
+            APPROVAL_REQUESTED,
+            {
+                "approval_id": approval_id,
+                "reason": reason,
+                "tool_call_id": tool_call_id,
+                "budget_id": budget_id,
+                "expires_at": None if expires_at is None else to_us(expires_at),
+            },
+        )
+        return approval_id
+
+    def approval_decided(
+        self, approval_id: str, decision: Decision, *, decided_by: str, reason: str | None = None
+    ) -> None:
+        """Record the decision on an approval request. Raises UserError for a decision that is none."""
+        if decision not in _DECISIONS:
+            raise UserError(f"decision: {decision!r} is none of {', '.join(_DECISIONS)}")
+        self.emit(
+            APPROVAL_DECIDED,
+            {"approval_id": approval_id, "decision": decision, "decided_by": decided_by, "reason": reason},
+        )
+
+    def end(
+        self,
+        status: TerminalStatus = "COMPLETED",
+        *,
+        error: BaseException | None = None,
+        ended_by: str = "runtime",
+        reason: str | None = None,
+        signal_id: str | None = None,
+    ) -> None:
+        """End the session now; leaving the block then records nothing more. A second end changes nothing."""
+        if status not in _TERMINAL:
+            raise UserError(f"status: {status!r} is none of {', '.join(_TERMINAL)}")
+        with self._lock:
+            if self._state == "ended":
+                return
+            self._emit(
+                SESSION_ENDED,
+                {
+                    "status": status,
+                    "error": None if error is None else describe(error),
+                    "ended_by": ended_by,
+                    "reason": reason,
+                    "signal_id": signal_id,
+                    "inferred": False,
+                },
+            )
+            self._state = "ended"
+        self._closed(self)
+
+    def emit(self, kind: str, payload: dict[str, Any], estimated: list[str] | None = None) -> None:
+        """Send one event of any kind (`procurator.events`). Raises Backpressure when it was not taken."""
+        with self._lock:
+            self._emit(kind, payload, estimated)
+
+    def heartbeat(self, idle_s_min: float) -> None:
+        """Say that the session lives, if it has been silent for ``idle_s_min`` and no thread is just about to speak."""
+        if self._state != "open" or not self._lock.acquire(blocking=False):
+            return
+        try:
+            idle_s = time.monotonic() - self._spoke
+            if idle_s >= idle_s_min:
+                self._emit(HEARTBEAT, {"idle_ms": int(idle_s * 1000)})
+        except Backpressure:
+            pass  # The queue is full of what says that we live.
+        finally:
+            self._lock.release()
+
+    def model_call_completed(self, model_call_id: str) -> None:
+        """Note a call that the next assistant turn may belong to."""
+        self._loose_model_calls.append(model_call_id)
+
+    def _emit(self, kind: str, payload: dict[str, Any], estimated: list[str] | None = None) -> None:
+        """Send an event with the lock held: its number is taken only once it has been accepted, so none is missing."""
+        if self._state == "new" and kind != SESSION_STARTED:
+            raise UserError("the session has not started: use it as `with procurator.session(…) as session:`")
+        self._send(self._sequence, self._clock(), kind, payload, estimated or [])
+        self._sequence += 1
+        self._spoke = time.monotonic()
+
+    def _enter(self) -> None:
+        with self._lock:
+            if self._state != "new":
+                raise UserError(f"session {self.session_id} has been started before; make another one")
+            self._emit(SESSION_STARTED, self._started)
+            self._state = "open"
+            self._began = time.monotonic()
+        self._opened(self)
+
+    def _leave(self, error: BaseException | None) -> None:
+        if isinstance(error, SessionTerminated):
+            signal = error.signal
+            self.end("TERMINATED", ended_by=signal.issued_by, reason=signal.reason, signal_id=signal.signal_id)
+        elif error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
+            self.end("COMPLETED")
+        else:
+            timeout_s = self._started["timeout_s"]
+            expired = timeout_s is not None and time.monotonic() - self._began >= timeout_s
+            self.end("TIMEOUT" if expired and isinstance(error, TimeoutError) else "FAILED", error=error)
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """Return type, message and stack of ``error``; of a long stack, its end."""
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    try:
+        stack = "".join(traceback.format_exception(error))
+    except Exception:  # noqa: BLE001 - an exception whose own text raises must not hide that the session failed
+        stack = None
+    return {
+        "type": name,
+        "message": safe_text(error),
+        "stack": stack and stack[-STACK_CHARACTERS_MAX:],
+    }
