@@ -73,7 +73,7 @@ class Catalogue:
         meant = None
         if provider and provider.lower() == "litellm":
             prefix, slash, rest = model.partition("/")
-            if slash and prefix and (meant := self._provider(prefix)):
+            if slash and (meant := self._provider(prefix)):
                 model = rest
             else:
                 meant = self._provider(provider)

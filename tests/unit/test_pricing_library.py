@@ -155,7 +155,7 @@ def test_names_without_their_provider_resolve_as_in_the_library() -> None:
 
 
 @pytest.mark.parametrize(
-    "alias", ["bedrock", "Amazon Bedrock", "google-vertex", " OpenAI ", "xai", "moonshot", "nobody"]
+    "alias", ["bedrock", "Amazon Bedrock", "google-vertex", " OpenAI ", "xai", "moonshot", " groq ", "nobody"]
 )
 def test_provider_aliases_resolve_as_in_the_library(alias: str) -> None:
     for name in (
@@ -164,6 +164,7 @@ def test_provider_aliases_resolve_as_in_the_library(alias: str) -> None:
         "gemini-2.5-pro",
         "grok-4",
         "kimi-k2-thinking",
+        "llama-3.1-8b-instant",
         "amazon.nova-lite-v1:0",
     ):
         agree(Usage(1001, 203, 57, 311, 13), alias, name, NOON)
