@@ -22,10 +22,11 @@ class PastPriceChange(UserError, ValueError):
 
     def __init__(self, record: PriceRecord, version: PriceVersion) -> None:
         whose = f" of organisation {record.org_id}" if record.org_id else ""
-        super().__init__(
-            f"price {version.version} of {record.provider} {record.model}{whose} begins in the past or within 60 s,"
-            " where calls have been priced already: leave out active_from, or set it at least 60 s ahead"
+        self.problem = (
+            "begins or ends in the past or within 60 s, where calls have been priced already:"
+            " leave the time out, or set it at least 60 s ahead"
         )
+        super().__init__(f"price {version.version} of {record.provider} {record.model}{whose} {self.problem}")
         self.record = record
         self.version = version
 

@@ -32,7 +32,7 @@ from typing import Any
 
 from procurator.errors import UserError
 from procurator.price_arithmetic import TOKENS_MAX
-from procurator.price_changes import AS_SOON_AS_ALLOWED
+from procurator.price_changes import AS_SOON_AS_ALLOWED, PastPriceChange
 from procurator.price_codec import content_digest
 from procurator.price_override_entry import Entry, OverrideError, blocks, line_of
 from procurator.price_record import (
@@ -86,6 +86,22 @@ def parse(text: str, file: str = "prices.toml") -> list[PriceRecord]:
 
     Versions without ``active_from`` stand at AS_SOON_AS_ALLOWED, see `procurator.price_changes`.
     """
+    items = _items(text, file)
+    _check_names(items)
+    return _grouped(items)
+
+
+def located(refused: PastPriceChange, text: str, file: str) -> OverrideError:
+    """Return what `price_changes` refused as an error at the line of the file that asks for it."""
+    for entry, record in _items(text, file):
+        for field, version in zip(("active_from", "active_until"), record.versions, strict=False):
+            if version == refused.version:
+                return OverrideError(file, line_of(text, entry.number, field), field, refused.problem)
+    return OverrideError(file, 1, "", str(refused))
+
+
+def _items(text: str, file: str) -> list[tuple[Entry, PriceRecord]]:
+    """Return each ``[[price]]`` with its record."""
     try:
         document = tomllib.loads(text, parse_float=Decimal)
     except (ValueError, RecursionError) as error:
@@ -103,9 +119,7 @@ def parse(text: str, file: str = "prices.toml") -> list[PriceRecord]:
     if not isinstance(tables, list) or len(tables) != len(blocks(text)) - 1:
         raise OverrideError(file, line_of(text, 0, "price"), "price", "write each price as a table [[price]]")
     entries = [Entry(file, text, number, fields) for number, fields in enumerate(tables, 1)]
-    items = [(entry, _record(entry, revision)) for entry in entries]
-    _check_names(items)
-    return _grouped(items)
+    return [(entry, _record(entry, revision)) for entry in entries]
 
 
 def _record(entry: Entry, revision: str) -> PriceRecord:

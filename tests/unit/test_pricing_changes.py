@@ -86,8 +86,8 @@ def test_a_price_for_the_past_is_refused_and_nothing_published() -> None:
             price_changes(book, [record(1)], [record(2, org_id="acme", from_us=from_us)], NOW_US)
         assert isinstance(refused.value, UserError)
         assert str(refused.value) == (
-            "price v2 of p m of organisation acme begins in the past or within 60 s, where calls have been priced"
-            " already: leave out active_from, or set it at least 60 s ahead"
+            "price v2 of p m of organisation acme begins or ends in the past or within 60 s, where calls have been"
+            " priced already: leave the time out, or set it at least 60 s ahead"
         )
     assert price_changes(book, [record(1)], [record(2, org_id="acme", from_us=NOW_US + NOTICE_US)], NOW_US)
 

@@ -8,8 +8,9 @@ import pytest
 
 from procurator.clock import to_us
 from procurator.errors import UserError
+from procurator.price_changes import PastPriceChange, price_changes
 from procurator.price_override_entry import OverrideError
-from procurator.price_overrides import load, parse
+from procurator.price_overrides import load, located, parse
 from procurator.price_record import EVERY_ORG, Rate, Rates
 from procurator.price_source import list_prices
 from procurator.pricing import PriceBook, Usage
@@ -191,6 +192,22 @@ def test_an_error_names_line_and_field(text: str, line: int, field: str, problem
     assert str(refused.value) == f"{where}: {problem}; the prices before stay in force"
     assert (refused.value.line, refused.value.field) == (line, field)
     assert isinstance(refused.value, UserError)
+
+
+@pytest.mark.parametrize(
+    ("field", "line", "now"), [("active_from", 8, datetime(2026, 12, 5, tzinfo=UTC)), ("active_until", 9, None)]
+)
+def test_a_time_that_comes_too_late_is_found_in_the_file(field: str, line: int, now: datetime | None) -> None:
+    text = FULL if field == "active_from" else FULL.replace("active_from", "#")
+    now_us = to_us(now or datetime(2027, 2, 1, tzinfo=UTC))
+    with pytest.raises(PastPriceChange) as late:
+        price_changes(PriceBook.of(list_prices()), list_prices(), parse(text), now_us)
+    error = located(late.value, text, "prices.toml")
+    assert (error.line, error.field) == (line, field)
+    assert str(error) == (
+        f"prices.toml, line {line}, {field}: begins or ends in the past or within 60 s, where calls have been priced"
+        " already: leave the time out, or set it at least 60 s ahead; the prices before stay in force"
+    )
 
 
 @pytest.mark.parametrize("text", ["x = " + "[" * 5000, "x = " + "9" * 5000, "x = 1e"])
