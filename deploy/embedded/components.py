@@ -13,6 +13,7 @@ from procurator.deploy.embedded.credentials import Credentials
 from procurator.deploy.embedded.layout import HOST, Layout, Ports
 from procurator.deploy.embedded.probes import file_exists, http_ok, kafka_ready
 from procurator.deploy.embedded.process import ProcessSpec
+from procurator.errors import UserError
 from procurator.runtime import READY_FILE
 
 INFRASTRUCTURE = frozenset({"kafka", "registry", "clickhouse"})
@@ -102,6 +103,15 @@ class Plan:
     def ready_file(self, component: str) -> Path:
         """Return the file that a component of ours touches when it is ready."""
         return self.layout.run / f"{component}.ready"
+
+
+def selection(names: str) -> frozenset[str]:
+    """Return the components named in a list with commas, all of them for an empty one; UserError for others."""
+    chosen = frozenset(name.strip() for name in names.split(",") if name.strip())
+    if unknown := chosen - ALL:
+        known = ", ".join(sorted(ALL))
+        raise UserError(f"there is no component {', '.join(sorted(unknown))}; there are {known}")
+    return chosen or ALL
 
 
 def kafka_properties(plan: Plan) -> str:

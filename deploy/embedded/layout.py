@@ -73,8 +73,12 @@ class Ports:
         return Ports(**dict(zip(names, free_ports(len(names)), strict=True)))
 
     def require_free(self, components: frozenset[str]) -> None:
-        """Raise UserError naming every port that is taken and whose it would have been."""
-        taken = [(n, p) for n, p in asdict(self).items() if n in components and not can_listen(p)]
+        """Raise UserError naming every port that is taken, or wanted twice, and whose it would have been."""
+        wanted = {name: port for name, port in asdict(self).items() if name in components}
+        for name, port in wanted.items():
+            if other := next((n for n, p in wanted.items() if p == port and n != name), None):
+                raise UserError(f"{name} and {other} cannot share port {port}; set PROCURATOR_{name.upper()}_PORT")
+        taken = [(name, port) for name, port in wanted.items() if not can_listen(port)]
         if taken:
             what = ", ".join(f"port {port} ({name})" for name, port in taken)
             hints = " or ".join(f"PROCURATOR_{name.upper()}_PORT" for name, _ in taken)

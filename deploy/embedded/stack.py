@@ -62,7 +62,6 @@ class Stack:
     def __init__(self, config: StackConfig) -> None:
         self.config = config
         self.layout = Layout(config.data_dir.expanduser().absolute())
-        self.new_admin_key = False
         self._exit = ExitStack()
 
     def __enter__(self) -> "Stack":
@@ -98,7 +97,8 @@ class Stack:
         if not provisions.complete() and self.config.components & {"kafka", "registry"}:
             raise UserError(f"parts are missing in {provisions.cache_dir}; run procurator fetch")
         credentials, new = load_or_create(self.layout.credentials, self.config.admin_key)
-        self.new_admin_key = new and not self.config.admin_key
+        if new and not self.config.admin_key:
+            self.config.say(f"admin key, shown this once: {credentials.admin_key} (kept in {self.layout.credentials})")
         if self.config.admin_key not in ("", credentials.admin_key):
             self.config.say(
                 f"PROCURATOR_ADMIN_KEY is ignored: {self.layout.data_dir} has an admin key of its own, "

@@ -81,12 +81,15 @@ class Supervisor:
         self._guard.close()
 
     def child(self, name: str) -> "_Child":
-        """Return the child of that name."""
-        return self._children[name]
+        """Return the child of that name; UserError if there is none."""
+        try:
+            return self._children[name]
+        except KeyError:
+            raise UserError(f"{name} is not part of this stack") from None
 
     def state(self, name: str) -> State:
         """Return where that child is in its life."""
-        return self._children[name].state
+        return self.child(name).state
 
     def await_that(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         """Wait until a condition on the children holds; return whether it came to that in time."""
