@@ -13,6 +13,7 @@ CREATE TABLE IF NOT EXISTS events
     value Nullable(String) COMMENT 'exact bytes' CODEC(ZSTD(1)),
     flags Array(LowCardinality(String)) COMMENT 'rejected, misplaced, repeated; one that has any counts nowhere',
     rejected_reason LowCardinality(String) COMMENT 'empty unless rejected',
+    rejected_message String COMMENT 'for people',
     counted Bool ALIAS empty(flags),
 
     -- The envelope; defaults when rejected.
@@ -85,6 +86,7 @@ CREATE TABLE IF NOT EXISTS audit
     value Nullable(String) COMMENT 'exact bytes' CODEC(ZSTD(1)),
     flags Array(LowCardinality(String)),
     rejected_reason LowCardinality(String),
+    rejected_message String,
     counted Bool ALIAS empty(flags),
 
     event_id Nullable(UUID),

@@ -1,0 +1,51 @@
+"""Records of one log as they stand in Kafka, in columns. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple, Self
+
+
+class Record(NamedTuple):
+    """One record; ``broker_time_us`` is Kafka's LogAppendTime."""
+
+    offset: int
+    broker_time_us: int
+    key: bytes | None
+    value: bytes | None
+
+
+@dataclass(slots=True)
+class Records:
+    """Records by ascending offset, one list a field: what leaf hashes and columns are made from."""
+
+    offsets: list[int] = field(default_factory=list)
+    broker_times_us: list[int] = field(default_factory=list)
+    keys: list[bytes | None] = field(default_factory=list)
+    values: list[bytes | None] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, records: Iterable[Record]) -> Self:
+        columns = [list(column) for column in zip(*records, strict=True)] or [[], [], [], []]
+        return cls(*columns)
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def append(self, offset: int, broker_time_us: int, key: bytes | None, value: bytes | None) -> None:
+        self.offsets.append(offset)
+        self.broker_times_us.append(broker_time_us)
+        self.keys.append(key)
+        self.values.append(value)
+
+    def take(self, count: int) -> "Records":
+        """Remove and return the first ``count`` records."""
+        columns = (self.offsets, self.broker_times_us, self.keys, self.values)
+        taken = Records(*(column[:count] for column in columns))
+        for column in columns:
+            del column[:count]
+        return taken
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all keys and values."""
+        return sum(len(key) for key in self.keys if key) + sum(len(value) for value in self.values if value)
