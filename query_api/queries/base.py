@@ -1,0 +1,87 @@
+"""A query is data: a frozen dataclass whose ``to_sql()`` gives the statement and its parameters. Pure.
+
+A statement names a table through `Statement.rows` alone, and that puts the scope into its WHERE: a query without a
+scope cannot be written. Values never enter the text; they are bound by the server (``{name:Type}``).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from procurator.access import Scope
+
+Parameters = dict[str, object]
+Row = dict[str, Any]
+
+#: A page ends early once its bodies exceed this: at most this and one more body are in memory at once.
+PAGE_BYTES_MAX = 16 * 1024 * 1024
+LIMIT_MAX = 1000
+LIMIT_DEFAULT = 100
+
+
+@dataclass
+class Statement:
+    """One statement in the making: the parameters bound so far, and the scope its tables are read in."""
+
+    scope: Scope
+    parameters: Parameters = field(default_factory=dict)
+
+    def bind(self, name: str, clickhouse_type: str, value: object) -> str:
+        """Return the placeholder of ``value``. The same name twice must mean the same value."""
+        if self.parameters.setdefault(name, value) != value:
+            raise ValueError(f"parameter {name} is bound to two values")
+        return f"{{{name}:{clickhouse_type}}}"
+
+    def rows(self, table: str, *conditions: str) -> str:
+        """Return ``table WHERE …``: the rows in scope that meet the conditions."""
+        return f"{table} WHERE {' AND '.join((self.scope.predicate(self.bind), *conditions))}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Query(ABC):
+    """A question about the rows in ``scope``."""
+
+    scope: Scope
+
+    def to_sql(self) -> tuple[str, Parameters]:
+        """Return the statement, without a FORMAT, and its parameters."""
+        statement = Statement(self.scope)
+        return self.render(statement), statement.parameters
+
+    @abstractmethod
+    def render(self, statement: Statement) -> str:
+        """Return the statement's text; what it binds is in ``statement.parameters`` afterwards."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageQuery(Query):
+    """One page of an ordered list: up to ``limit`` items after the key ``after``.
+
+    It answers one row more than ``limit`` when there are more. ``key_type`` describes a key as a cursor has it,
+    `key_of` takes it from an item's row. A query that reads bodies counts each item's in the column ``body_bytes``.
+    """
+
+    limit: int = LIMIT_DEFAULT
+    after: tuple[Any, ...] | None = None
+
+    #: Python types of a key's parts.
+    key_type: ClassVar[tuple[type, ...]]
+
+    @staticmethod
+    @abstractmethod
+    def key_of(row: Mapping[str, Any]) -> tuple[str | int, ...]:
+        """Return the key of an item, as JSON has it."""
+
+
+def within_bytes(ordered: str, *, columns: str, order: str) -> str:
+    """Return the subquery of those rows of ``ordered`` before which at most `PAGE_BYTES_MAX` of bodies stand.
+
+    ``ordered`` is a subquery that has ``body_bytes``; sizes are read without the bodies.
+    """
+    return (
+        f"SELECT {columns} FROM (\n"
+        f"  SELECT *, sum(body_bytes) OVER (ORDER BY {order} ROWS UNBOUNDED PRECEDING) - body_bytes AS bytes_before\n"
+        f"  FROM ({ordered})\n"
+        f") WHERE bytes_before < {PAGE_BYTES_MAX}"
+    )

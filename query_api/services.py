@@ -1,0 +1,37 @@
+"""What the routes work with, made once for each process."""
+
+from dataclasses import dataclass
+
+from procurator.avro_schemas.codec import Decoder, load_schema
+from procurator.config import Settings
+from procurator.query_api.avro_json import Convert, converter
+from procurator.query_api.current import CurrentSessions
+from procurator.query_api.store import Store
+from procurator.registry import Registry
+
+
+@dataclass(frozen=True)
+class Services:
+    """Connections to the neighbours, and what is built on them."""
+
+    store: Store
+    registry: Registry
+    sessions: CurrentSessions
+    event_decoder: Decoder
+    event_to_json: Convert
+
+    @classmethod
+    def connect(cls, settings: Settings) -> "Services":
+        """Return the services. Nothing is sent yet: a neighbour may be away and come later."""
+        store = Store(settings)
+        registry = Registry(settings.schema_registry_url)
+        event_schema, state_schema = load_schema("session_event"), load_schema("session_state")
+        event_decoder = Decoder(event_schema, registry.fetch)
+        state_decoder = Decoder(state_schema, registry.fetch)
+        sessions = CurrentSessions(store, state_decoder, event_decoder, converter(state_schema.text))
+        return cls(store, registry, sessions, event_decoder, converter(event_schema.text))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.store.close()
+        self.registry.close()

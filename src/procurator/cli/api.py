@@ -1,0 +1,35 @@
+"""``procurator api``: the query API, for production and as part of ``procurator up``."""
+
+import logging
+
+import typer
+
+from procurator.cli import console
+from procurator.config import settings
+from procurator.errors import UserError
+
+
+def register(app: typer.Typer) -> None:
+    app.command(name="api", help="Serve the query API.")(api)
+
+
+def api() -> None:
+    """Serve the query API on PROCURATOR_API_HOST and _PORT until SIGTERM; one line of JSON a request on stderr."""
+    from procurator.query_api.app import create_app
+    from procurator.query_api.auth import AdminKey
+    from procurator.query_api.serve import listen, serve
+    from procurator.runtime import Stop
+
+    ours = settings()
+    key = ours.admin_key.get_secret_value()
+    if not key:
+        raise UserError("the API needs a key: set PROCURATOR_ADMIN_KEY (`procurator up` makes one by itself)")
+    listener = listen(ours.api_host, ours.api_port)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    # Each query to ClickHouse would be a line: the request it belongs to has one.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    host, port = listener.getsockname()[:2]
+    console.print(f"api: http://{host}:{port}", highlight=False)
+    stop = Stop()
+    serve(create_app(ours, AdminKey(key)), listener)
+    raise typer.Exit(stop.exit_code)

@@ -1,0 +1,87 @@
+"""What the API asks ClickHouse, to the letter. The real engine answers these statements in tests/integration.
+
+After a change that is meant: ``PROCURATOR_WRITE_GOLDEN=1 pytest`` this file, then read the diff.
+"""
+
+import os
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from procurator import query_api
+from procurator.access import Scope
+from procurator.query_api.queries.base import PageQuery, Query, Statement
+from procurator.query_api.queries.calls import ListModelCalls, ListToolCalls
+from procurator.query_api.queries.entries import LaterEvents, ListEntries
+from procurator.query_api.queries.sessions import ListSessions, PublishedState, SessionExists
+from procurator.query_api.queries.turns import ListTurns
+
+_GOLDEN = Path(__file__).with_name("golden")
+_ID = UUID("0f9d6a8e-52d1-4a8e-9c1b-3a7d1f0b2c4d")
+_TEAMS = Scope.of_teams("acme", ["payments"])
+_STARTED = datetime(2026, 11, 22, 16, 8, tzinfo=UTC)
+
+_QUERIES: dict[str, Query] = {
+    "list_sessions": ListSessions(scope=_TEAMS, limit=50, after=(_STARTED, _ID)),
+    "list_sessions_first_everywhere": ListSessions(scope=Scope.everywhere(), limit=50),
+    "published_state": PublishedState(scope=_TEAMS, session_id=_ID),
+    "session_exists": SessionExists(scope=_TEAMS, session_id=_ID),
+    "later_events": LaterEvents(scope=_TEAMS, session_id=_ID, log_id="log:1", after_offset=41),
+    "all_events": LaterEvents(scope=_TEAMS, session_id=_ID),
+    "list_turns": ListTurns(scope=_TEAMS, session_id=_ID, limit=50, after=(7, "log:1", 41)),
+    "list_tool_calls": ListToolCalls(scope=_TEAMS, session_id=_ID, limit=50, after=("log:1", 41)),
+    "list_model_calls": ListModelCalls(scope=_TEAMS, session_id=_ID, limit=50, after=("log:1", 41)),
+    "list_entries": ListEntries(scope=_TEAMS, session_id=_ID, limit=50, after=("log:1", 41)),
+}
+_NAMES = pytest.mark.parametrize("name", _QUERIES)
+
+
+@_NAMES
+def test_statement(name: str) -> None:
+    sql, parameters = _QUERIES[name].to_sql()
+    text = f"{sql}\n\n" + "".join(f"-- {key} = {value!r}\n" for key, value in sorted(parameters.items()))
+    path = _GOLDEN / f"{name}.sql"
+    if os.environ.get("PROCURATOR_WRITE_GOLDEN"):
+        path.write_text(text, "utf-8")
+    assert text == path.read_text("utf-8")
+
+
+@_NAMES
+def test_every_table_is_read_in_scope(name: str) -> None:
+    sql, _ = replace(_QUERIES[name], scope=_TEAMS).to_sql()
+    tables = re.findall(r"FROM (?:events|sessions)(?: FINAL)? WHERE (.{35})", sql)
+    assert len(tables) == len(re.findall(r"\b(?:FROM|JOIN) \w", sql)), "tables are only read with a scope"
+    assert all(where.startswith("org_id = {scope_org_id:String} AND ") for where in tables)
+
+
+@_NAMES
+def test_what_is_bound_is_what_is_named(name: str) -> None:
+    sql, parameters = _QUERIES[name].to_sql()
+    assert set(re.findall(r"\{(\w+):", sql)) == set(parameters)
+    assert "acme" not in sql
+    assert str(_ID) not in sql
+
+
+def test_no_statement_names_a_table_but_through_its_scope() -> None:
+    for folder in query_api.__path__:
+        for path in Path(folder).rglob("*.py"):
+            for table in ("events", "sessions", "audit"):
+                assert not re.search(rf"(?i)(from|join) {table}\b(?! import)", path.read_text("utf-8")), path
+
+
+def test_a_name_stands_for_one_value() -> None:
+    statement = Statement(Scope.everywhere())
+    assert statement.bind("limit", "UInt32", 5) == statement.bind("limit", "UInt32", 5) == "{limit:UInt32}"
+    with pytest.raises(ValueError, match="parameter limit is bound to two values"):
+        statement.bind("limit", "UInt32", 6)
+
+
+@_NAMES
+def test_a_page_asks_for_one_row_more_than_it_shows(name: str) -> None:
+    query = _QUERIES[name]
+    if isinstance(query, PageQuery):
+        assert query.to_sql()[1]["limit"] == query.limit + 1
