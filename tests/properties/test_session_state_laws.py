@@ -82,7 +82,7 @@ payloads = st.one_of(
 
 @st.composite
 def logs(draw: st.DrawFn) -> list[Entry]:
-    """One session's part of a log: offsets ascend with holes, emitters repeat and lose numbers, some calls have prices."""
+    """One session's part of a log: offsets ascend with holes, emitters repeat and lose numbers, some calls cost."""
     entries = []
     offset = draw(st.integers(0, 3))
     for body in draw(st.lists(payloads, max_size=25)):
