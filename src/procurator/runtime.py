@@ -4,6 +4,7 @@ The supervisor (``procurator up``, or a unit file) may set ``PROCURATOR_READY_FI
 file when it does its job. SIGTERM and SIGINT ask for a clean stop.
 """
 
+import contextlib
 import os
 import select
 import signal
@@ -32,13 +33,19 @@ class Stop:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
 
+    def close(self) -> None:
+        """Let go of the pipe; signals must not arrive any more."""
+        os.close(self._reader)
+        os.close(self._writer)
+
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self.signal = self.signal or number
         self.set()
 
     def set(self) -> None:
         """Ask for the stop from within."""
-        os.write(self._writer, b"x")
+        with contextlib.suppress(BlockingIOError):  # full: it has been set often enough
+            os.write(self._writer, b"x")
 
     def is_set(self) -> bool:
         """Say whether the stop has been asked for."""
