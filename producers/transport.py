@@ -11,6 +11,9 @@ from procurator.producers.errors import DeliveryFailed, FailedEvent, Unconfirmed
 from procurator.topics import SESSION_EVENTS
 
 log = logging.getLogger(__name__)
+#: What librdkafka says about connections is for whoever sets logging up; without, it would clutter an agent's terminal.
+librdkafka_log = logging.getLogger(f"{__name__}.librdkafka")
+librdkafka_log.addHandler(logging.NullHandler())
 
 #: Events waiting for Kafka. When they are this many, `send` waits; 100,000 events are a second of a busy fleet.
 QUEUE_EVENTS_MAX = 100_000
@@ -63,7 +66,7 @@ class KafkaTransport:
         self._failed_count = 0
         self._abandoned = False
         try:
-            self._producer = Producer(producer_config(bootstrap_servers, **bounds, **overrides), logger=log)
+            self._producer = Producer(producer_config(bootstrap_servers, **bounds, **overrides), logger=librdkafka_log)
         except KafkaException as error:
             raise UserError(f"Kafka at {bootstrap_servers}: {error.args[0].str()}") from None
 

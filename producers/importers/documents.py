@@ -65,6 +65,8 @@ class _Reader:
         self.source = source
         self.text = text
         self.damage = damage
+        # Where lines were counted to, and the number of that line: a large file is counted once.
+        self._counted = (0, 1)
 
     def skip_space(self, at: int) -> int:
         match = _SPACE.match(self.text, at)
@@ -95,36 +97,42 @@ class _Reader:
                 yield from self.rest(position, self.skip_space(at + 1))
                 return
             if mark != ",":
-                yield self.failed(position, at, "expected ',' or ']'" if mark else "the file is cut off")
+                yield self.failed(
+                    position, at, "expected ',' or ']'" if mark else self.damage or "cut off (expected ',' or ']')"
+                )
                 return
             at = self.skip_space(at + 1)
 
     def values(self, at: int) -> Iterator[Document | ImportFailed]:
         """Yield the values that follow one another from ``at``; a damaged one ends where a line begins a new one."""
-        position = 0
+        position, line_end = 0, None
         while at < len(self.text):
-            document, end = self.value(position, at)
+            document, end = self.value(position, at, line_end)
             yield document
             if end is None:
-                line_end = self.text.find("\n", at)
-                following = _NEXT_VALUE.search(self.text, line_end + 1) if line_end >= 0 else None
+                following = _NEXT_VALUE.search(self.text, self._line_end(at) + 1)
                 if following is None:
                     return
                 end = following.start()
+            elif position == 0 and "\n" not in self.text[at:end]:
+                line_end = end  # One value a line: a damaged one must not swallow the next.
             position, at = position + 1, self.skip_space(end)
+            line_end = None if line_end is None else self._line_end(at)
         yield from self.rest(position, at)
 
-    def value(self, position: int, at: int) -> tuple[Document | ImportFailed, int | None]:
-        """Return the value at ``at`` and where it ends; no end when that cannot be told."""
+    def value(self, position: int, at: int, until: int | None = None) -> tuple[Document | ImportFailed, int | None]:
+        """Return the value at ``at`` and where it ends, before ``until``; no end when that cannot be told."""
+        text, base = (self.text, 0) if until is None else (self.text[at:until], at)
         try:
-            value, end = _decoder.raw_decode(self.text, at)
+            value, end = _decoder.raw_decode(text, at - base)
         except json.JSONDecodeError as error:
-            cut_off = self.skip_space(error.pos) >= len(self.text) or error.msg.startswith("Unterminated string")
-            reason = (self.damage or f"the file is cut off ({error.msg})") if cut_off else f"not JSON: {error.msg}"
-            return self.failed(position, error.pos, reason), None
+            whole = not text[error.pos :].strip() or error.msg.startswith("Unterminated string")
+            reason = (self.damage or f"cut off ({error.msg})") if whole else f"not JSON: {error.msg}"
+            return self.failed(position, base + error.pos, reason), None
         except (ValueError, RecursionError) as error:
             what = "nested too deeply" if isinstance(error, RecursionError) else str(error)
             return self.failed(position, at, f"cannot be read: {what}"), None
+        end += base
         if bad := _NOT_UTF8.search(self.text, at, end):
             return self.failed(position, bad.start(), "not UTF-8"), end
         return Document(position, f"record {position} (line {self._line(at)})", value), end
@@ -139,8 +147,16 @@ class _Reader:
         byte = len(self.text[:at].encode(errors="surrogateescape"))
         return ImportFailed(self.source, position, f"record {position}, line {self._line(at)}, byte {byte}", reason)
 
+    def _line_end(self, at: int) -> int:
+        end = self.text.find("\n", at)
+        return len(self.text) if end < 0 else end
+
     def _line(self, at: int) -> int:
-        return self.text.count("\n", 0, at) + 1
+        counted_to, line = self._counted
+        if at < counted_to:
+            counted_to, line = 0, 1
+        self._counted = (at, line + self.text.count("\n", counted_to, at))
+        return self._counted[1]
 
 
 def _inflate(data: bytes) -> tuple[bytes, str | None]:
