@@ -7,23 +7,19 @@ from dataclasses import dataclass
 class BatchPolicy:
     """How large and how old a batch may grow.
 
-    An old batch waits for the one before it, and so grows while the database is busy: small blocks when there is
-    little to do, large ones when there is much.
+    A batch that is due waits while ``blocks_max`` blocks are under way, and so grows while the database is busy: small
+    blocks when there is little to do, large ones when there is much.
     """
 
-    rows_max: int = 40_000
+    rows_max: int = 50_000
     #: Of keys and values, as Kafka has them. A block's memory is some four times that.
     bytes_max: int = 48 * 1024 * 1024
     age_s_max: float = 0.15
-
-    @property
-    def buffer_rows_max(self) -> int:
-        """How many records may wait before no more are fetched: one block beyond the one being made."""
-        return 2 * self.rows_max
-
-    @property
-    def buffer_bytes_max(self) -> int:
-        return 2 * self.bytes_max
+    #: Blocks made but not yet in the ledger, over all logs: enough that the database never waits for us.
+    blocks_max: int = 3
+    #: What may wait to be made into blocks, over all logs, before no more is fetched.
+    waiting_rows_max: int = 100_000
+    waiting_bytes_max: int = 96 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -56,7 +52,3 @@ class BatchState:
         if self.started_at_s is None:
             return False
         return self.is_full(policy) or now_s - self.started_at_s >= policy.age_s_max
-
-    def is_over(self, policy: BatchPolicy) -> bool:
-        """Tell whether fetching should rest until a block has gone out."""
-        return self.rows >= policy.buffer_rows_max or self.bytes >= policy.buffer_bytes_max

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from procurator.audit_events import AuditEvent
@@ -37,18 +38,19 @@ class Projection(Protocol):
 
 @dataclass
 class EventProjection:
-    """Session events of one log → ``events``. ``prices`` gives the book that holds at a broker time."""
+    """Session events of one log → ``events``. ``prices`` gives the book as of now, never one out of date."""
 
     log: Log
     parse: Callable[[bytes | None], SessionEvent]
     repeats: Repeats
-    prices: Callable[[int], PriceBook]
+    prices: Callable[[], PriceBook]
     table: str = field(default="events", init=False)
 
     def project(self, records: Records) -> Projected:
         events, rejected = rows.parse_all(self.parse, records.values)
-        prices = self.prices(max(records.broker_times_us))
-        flags = rows.event_flags(events, self.log, self.repeats.observe)
+        prices = self.prices()
+        observe = partial(self.repeats.observe, records.offsets[0])
+        flags = rows.event_flags(events, self.log, observe)
         return Projected(flags, rejected, rows.event_columns(events, records.broker_times_us, prices))
 
     def landed(self, blocks: int) -> None:

@@ -101,6 +101,7 @@ def check_version(version: str) -> None:
 class Migrated:
     """What a run did: ``passed_over`` needs privileges that this user lacks; the next run looks again."""
 
+    shipped: int
     applied: list[Migration]
     passed_over: list[Migration]
 
@@ -112,8 +113,9 @@ def migrate(clickhouse: ClickHouse) -> Migrated:
     clickhouse.execute("CREATE DATABASE IF NOT EXISTS {name:Identifier}", {"name": clickhouse.database}, database="")
     clickhouse.execute(_RECORDS)
     recorded = clickhouse.rows("SELECT number, any(sha256) FROM migrations GROUP BY number")
-    todo = pending(shipped(), {int(number): str(sha256) for number, sha256 in recorded})
-    done = Migrated([], [])
+    migrations = shipped()
+    todo = pending(migrations, {int(number): str(sha256) for number, sha256 in recorded})
+    done = Migrated(len(migrations), [], [])
     for migration in todo:
         if migration.needs_access_control and not _may_create_roles(clickhouse):
             done.passed_over.append(migration)

@@ -37,11 +37,27 @@ class Records:
         self.keys.append(key)
         self.values.append(value)
 
+    def extend(self, others: "Records") -> None:
+        """Append records that follow these."""
+        self.offsets += others.offsets
+        self.broker_times_us += others.broker_times_us
+        self.keys += others.keys
+        self.values += others.values
+
+    def within(self, rows_max: int, bytes_max: int) -> int:
+        """Return how many of the first records stay within both limits; at least one."""
+        size = count = 0
+        for key, value in zip(self.keys[:rows_max], self.values[:rows_max], strict=True):
+            size += len(key or b"") + len(value or b"")
+            if size > bytes_max and count:
+                break
+            count += 1
+        return count
+
     def take(self, count: int) -> "Records":
         """Remove and return the first ``count`` records."""
-        columns = (self.offsets, self.broker_times_us, self.keys, self.values)
-        taken = Records(*(column[:count] for column in columns))
-        for column in columns:
+        taken = Records(self.offsets[:count], self.broker_times_us[:count], self.keys[:count], self.values[:count])
+        for column in (self.offsets, self.broker_times_us, self.keys, self.values):
             del column[:count]
         return taken
 

@@ -11,8 +11,8 @@ from procurator.sequences import Runs, observe
 
 #: Emitter → runs of seen sequence numbers.
 Emitters = dict[str, Runs]
-#: Session ids → the emitters and sequences that the ledger has of them (those without any may be missing).
-AskLedger = Callable[[Sequence[str]], Mapping[str, Mapping[str, Iterable[int]]]]
+#: (offset, session ids) → the emitters and sequences that the ledger has of them before that offset.
+AskLedger = Callable[[int, Sequence[str]], Mapping[str, Mapping[str, Iterable[int]]]]
 
 SESSIONS_MAX = 50_000
 
@@ -30,10 +30,13 @@ class Repeats:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def observe(self, events: Sequence[SessionEvent]) -> list[bool]:
-        """Note the events of a batch, in the order of their offsets, and tell of each whether it repeats another."""
+    def observe(self, first_offset: int, events: Sequence[SessionEvent]) -> list[bool]:
+        """Note the events of a batch, in the order of their offsets, and tell of each whether it repeats another.
+
+        ``first_offset`` is that of the batch: every record before it has been observed, or is in the ledger.
+        """
         self._batch += 1
-        self._load({event["session_id"]: None for event in events})
+        self._load(first_offset, {event["session_id"]: None for event in events})
         sessions = self._sessions
         repeated = []
         for event in events:
@@ -56,12 +59,7 @@ class Repeats:
                 return
             del self._sessions[session_id]
 
-    @property
-    def batches(self) -> int:
-        """How many batches have been observed."""
-        return self._batch
-
-    def _load(self, session_ids: dict[str, None]) -> None:
+    def _load(self, first_offset: int, session_ids: dict[str, None]) -> None:
         unknown = []
         for session_id in session_ids:
             known = self._sessions.get(session_id)
@@ -72,7 +70,7 @@ class Repeats:
                 self._sessions.move_to_end(session_id)
         if not unknown:
             return
-        found = self._ask(unknown)
+        found = self._ask(first_offset, unknown)
         for session_id in unknown:
             emitters: Emitters = {}
             for emitter_id, sequences in found.get(session_id, {}).items():

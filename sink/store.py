@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from procurator.clickhouse import ClickHouse
 from procurator.sink import arrow
@@ -16,13 +17,16 @@ _SESSIONS_PER_QUERY = 5_000
 
 @dataclass(frozen=True)
 class Reading:
-    """A head as read from the ledger: when by the server's clock (µs), and by ours (s, monotonic)."""
+    """A head as read from the ledger: when by the server's clock (µs), and by ours (s, monotonic).
+
+    ``settled_offset``: every entry before it has its dead-letter pointer sent; the last row of ``ledger_heads``.
+    """
 
     head: Head
     server_time_us: int
     read_at_s: float
-    #: The head up to which everything is settled (dead-letter pointers sent): the last row of ``ledger_heads``.
-    settled_offset: int = 0
+    settled_offset: int
+    settled_at_s: float = 0.0
 
 
 class LedgerStore:
@@ -30,7 +34,7 @@ class LedgerStore:
 
     def __init__(self, clickhouse: ClickHouse, table: str) -> None:
         self._clickhouse = clickhouse
-        self._table = table
+        self.table = table
 
     def read(self, log_id: str) -> Reading:
         """Return the head of a log: its row in ``ledger_heads``, and the entries and gaps after it.
@@ -52,7 +56,7 @@ class LedgerStore:
         """Return what a log's ledger has at and after ``offset``, and the server's time just before looking."""
         ((now_us, entries, last, leaf_index, leaf_hash),) = self._clickhouse.rows(
             "SELECT toUnixTimestamp64Micro(now64(6)), count(), max(offset), max(leaf_index),"
-            f" hex(argMax(leaf_hash, offset)) FROM {self._table}"
+            f" hex(argMax(leaf_hash, offset)) FROM {self.table}"
             " WHERE log_id = {log_id:String} AND offset >= {offset:UInt64}",
             {"log_id": log_id, "offset": offset},
         )
@@ -94,17 +98,30 @@ class LedgerStore:
             },
         )
 
-    def rejected(self, log_id: str, first_offset: int, next_offset: int) -> list[dict[str, object]]:
-        """Return what a dead-letter pointer needs of each rejected entry in [first, next)."""
-        names = ("offset", "broker_time_us", "key", "value_sha256", "value_bytes", "reason", "message")
+    def rejected(self, log: Log, first_offset: int, next_offset: int) -> list[dict[str, Any]]:
+        """Return the dead-letter pointer of each rejected entry in [first, next)."""
         rows = self._clickhouse.rows(
-            "SELECT offset, toUnixTimestamp64Micro(broker_time), hex(key), hex(SHA256(ifNull(value, ''))),"
-            f" length(ifNull(value, '')), rejected_reason, rejected_message FROM {self._table}"
-            " WHERE log_id = {log_id:String} AND offset >= {first:UInt64} AND offset < {next:UInt64}"
-            " AND has(flags, 'rejected') ORDER BY offset",
-            {"log_id": log_id, "first": first_offset, "next": next_offset},
+            "SELECT offset, toUnixTimestamp64Micro(broker_time), isNull(key), hex(ifNull(key, '')),"
+            " hex(SHA256(ifNull(value, ''))), length(ifNull(value, '')), rejected_reason, rejected_message"
+            f" FROM {self.table} WHERE log_id = {{log_id:String}} AND offset >= {{first:UInt64}}"
+            " AND offset < {next:UInt64} AND has(flags, 'rejected') ORDER BY offset",
+            {"log_id": log.log_id, "first": first_offset, "next": next_offset},
         )
-        return [dict(zip(names, row, strict=True)) for row in rows]
+        return [
+            {
+                "source_topic": log.topic,
+                "log_id": log.log_id,
+                "partition": log.partition,
+                "offset": offset,
+                "broker_time": broker_time_us,
+                "key": None if key_is_null else bytes.fromhex(key),
+                "reason": reason,
+                "message": message,
+                "value_sha256": bytes.fromhex(digest),
+                "value_bytes": size,
+            }
+            for offset, broker_time_us, key_is_null, key, digest, size, reason, message in rows
+        ]
 
     def sequences(
         self, log_id: str, before_offset: int, session_ids: Sequence[str]
@@ -118,7 +135,7 @@ class LedgerStore:
             ids = "','".join(session_ids[at : at + _SESSIONS_PER_QUERY])
             rows = self._clickhouse.rows(
                 "SELECT session_id, emitter_id, groupUniqArray(sequence)"
-                f" FROM {self._table} WHERE session_id IN ('{ids}')"
+                f" FROM {self.table} WHERE session_id IN ('{ids}')"
                 " AND log_id = {log_id:String} AND offset < {offset:UInt64} AND empty(flags)"
                 " GROUP BY session_id, emitter_id",
                 {"log_id": log_id, "offset": before_offset},
@@ -140,7 +157,7 @@ class LedgerStore:
 
     def _entries(self, log_id: str, first_offset: int) -> list[tuple[int, int, bytes]]:
         rows = self._clickhouse.rows(
-            f"SELECT offset, leaf_index, hex(leaf_hash) FROM {self._table}"
+            f"SELECT offset, leaf_index, hex(leaf_hash) FROM {self.table}"
             " WHERE log_id = {log_id:String} AND offset >= {offset:UInt64} ORDER BY offset LIMIT {limit:UInt64}",
             {"log_id": log_id, "offset": first_offset, "limit": _PAGE_ROWS},
         )
