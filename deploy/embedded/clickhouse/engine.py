@@ -92,7 +92,7 @@ class Connection:
             ClickHouseError: 115 for a setting there is none of, or what the engine says of a value.
         """
         pairs = [name.encode() + b"=" + quote(value) for name, value in settings.items()]
-        pairs += [b"param_" + name.encode() + b"=" + quote(value) for name, value in (params or {}).items()]
+        pairs += [b"`param_" + name.encode() + b"`=" + quote(value) for name, value in (params or {}).items()]
         if pairs:
             self._query(b"SET " + b", ".join(pairs))
 

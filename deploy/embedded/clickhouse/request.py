@@ -22,6 +22,7 @@ _RESERVED = re.compile(
 _FORMAT = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
 _SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,127}")
 SESSION_TIMEOUT_S_MAX = 3600
+BUFFER_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,14 @@ class Request:
 
     @property
     def buffer_bytes(self) -> int | None:
-        """How much of the answer to hold back before the first byte goes out; None for all of it."""
+        """How much of the answer to hold back before the first byte goes out; None for all of it.
+
+        A client that says `wait_end_of_query=0` outright wants bytes as they come.
+        """
         if self.flag("wait_end_of_query"):
             return None
-        return self.number("buffer_size", 1 << 20)
+        at_once = "wait_end_of_query" in self.values
+        return self.number("buffer_size", 0 if at_once else BUFFER_BYTES)
 
     @property
     def credentials(self) -> tuple[str | None, str | None]:
@@ -127,7 +132,7 @@ def parse_request(method: str, query_string: bytes, headers: Mapping[str, str], 
             raise ClickHouseError(115, f"Unknown setting '{name}'", "UNKNOWN_SETTING")
     params = {k.removeprefix("param_"): v for k, v in values.items() if k.startswith("param_")}
     for name in params:
-        if not re.fullmatch(r"[A-Za-z_]\w{0,127}", name, re.ASCII):
+        if not re.fullmatch(r"[\w$]{1,128}", name, re.ASCII):
             raise ClickHouseError(36, f"Invalid name of a query parameter: '{name}'", "BAD_ARGUMENTS")
     return Request(method, values, headers, query, body, encoding, external, settings, params)
 

@@ -109,7 +109,7 @@ class Endpoint:
         self, task: Task, request: Request, user: User, reply: _Reply, receive: Receive, send: Send
     ) -> None:
         session: Session | None = None
-        session_id = request.values.get("session_id")
+        session_id = request.values.get("session_id", "")
         try:
             if session_id:
                 timeout_s = min(request.number("session_timeout", 60), SESSION_TIMEOUT_S_MAX)
@@ -118,33 +118,39 @@ class Endpoint:
         except ClickHouseError as error:
             await self._send_error(send, reply, error, Summary())
             return
-        try:
-            await self._run(task, session, request, reply, receive, send)
-        finally:
-            if session is not None and session_id:
+
+        def release(_: object) -> None:
+            if session is not None:
                 self._sessions.release(session)
                 if request.flag("close_session"):
                     self._sessions.close(user.name, session_id)
 
-    async def _run(
-        self, task: Task, session: Session | None, request: Request, reply: _Reply, receive: Receive, send: Send
+        is_select = isinstance(task.statement, Select)
+        read_fd, write_fd = os.pipe() if is_select else (None, None)
+        job = asyncio.get_running_loop().run_in_executor(self._pool, task.run, session, write_fd)
+        # Before the answer is complete: a client that has it may use the session again at once.
+        job.add_done_callback(release)
+        if read_fd is None:
+            await self._run(task, job, reply, send)
+        else:
+            await self._run_select(task, job, read_fd, reply, receive, send)
+
+    async def _run(self, task: Task, job: "asyncio.Future[Outcome]", reply: _Reply, send: Send) -> None:
+        await asyncio.wait({job})
+        error = _failure(job)
+        if error:
+            await self._send_error(send, reply, error, _summary(task))
+        else:
+            await self._send_whole(send, reply, job.result().body, _summary(task))
+
+    async def _run_select(
+        self, task: Task, job: "asyncio.Future[Outcome]", read_fd: int, reply: _Reply, receive: Receive, send: Send
     ) -> None:
         loop = asyncio.get_running_loop()
-        if not isinstance(task.statement, Select):
-            try:
-                outcome = await loop.run_in_executor(self._pool, task.run, session, None)
-            except ClickHouseError as error:
-                await self._send_error(send, reply, error, _summary(task))
-            else:
-                await self._send_whole(send, reply, outcome.body, _summary(task))
-            return
-        read_fd, write_fd = os.pipe()
         pipe = _Pipe(loop, read_fd)
-        _widen(read_fd)
-        job = loop.run_in_executor(self._pool, task.run, session, write_fd)
         watch = loop.create_task(_until_gone(receive, pipe))
         try:
-            await self._stream(task, job, pipe, request.buffer_bytes, reply, send)
+            await self._stream(task, job, pipe, task.request.buffer_bytes, reply, send)
         except _ClientGone:
             await self._kill(task, job, pipe)
             raise
@@ -271,6 +277,7 @@ class _Pipe:
         self._waiter: asyncio.Future[None] | None = None
         self._gone = False
         os.set_blocking(fd, False)
+        _widen(fd)
 
     async def read(self) -> bytes:
         """What is there, at least a byte; empty at the end.
