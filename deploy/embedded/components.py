@@ -151,7 +151,7 @@ def kafka(plan: Plan, cluster_id: str | None) -> list[ProcessSpec]:
 
 
 def registry(plan: Plan) -> ProcessSpec:
-    """Return Apicurio Registry, its schemas in an H2 file that is written before a request is answered."""
+    """Return Apicurio Registry, its schemas in an H2 file."""
     env = {
         "QUARKUS_HTTP_HOST": HOST,
         "QUARKUS_HTTP_PORT": str(plan.ports.registry),
@@ -160,6 +160,7 @@ def registry(plan: Plan) -> ProcessSpec:
         "QUARKUS_MANAGEMENT_PORT": "0",
         "APICURIO_STORAGE_KIND": "sql",
         "APICURIO_STORAGE_SQL_KIND": "h2",
+        # Written before a request is answered: with H2's delay, kill -9 takes back an id that events bear already.
         "APICURIO_DATASOURCE_URL": "jdbc:h2:file:./registry;WRITE_DELAY=0",
         "APICURIO_DATASOURCE_JDBC_INITIAL_SIZE": "2",
         "APICURIO_DATASOURCE_JDBC_MIN_SIZE": "2",

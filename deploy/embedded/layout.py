@@ -61,9 +61,12 @@ class Ports:
     def shifted(self, offset: int) -> "Ports":
         """Return every port plus ``offset``; UserError if one leaves the range of ports."""
         ports = Ports(**{name: port + offset for name, port in asdict(self).items()})
-        wrong = [name for name, port in asdict(ports).items() if not 0 < port <= _PORT_MAX]
-        if wrong:
-            raise UserError(f"--port-offset {offset} puts the port of {wrong[0]} outside 1–{_PORT_MAX}")
+        for name, port in asdict(ports).items():
+            if not 0 < port <= _PORT_MAX:
+                raise UserError(
+                    f"port {port} ({name}) is not in 1–{_PORT_MAX}; "
+                    f"change --port-offset or PROCURATOR_{name.upper()}_PORT"
+                )
         return ports
 
     @staticmethod

@@ -133,12 +133,7 @@ class _Child:
         self.thread = threading.Thread(target=self._run, name=f"supervise-{spec.name}", daemon=True)
 
     def _run(self) -> None:
-        """Live, or fail to: what cannot be started at all (no such program, disk full) is a failed start."""
-        try:
-            self._become(self._live())
-        except OSError as error:
-            self._end = f"could not be started: {error}"
-            self._become(State.FAILED)
+        self._become(self._live())
 
     def _live(self) -> State:
         """Start; wait until ready; wait for the end; pause; start again. Return how it ended."""
@@ -146,20 +141,24 @@ class _Child:
             if self._stopping.wait(_POLL_S):
                 return State.STOPPED
         failures = ready_once = 0
-        while (process := self._spawn()) is not None:
+        while True:
             began_s = time.monotonic()
-            ready_once |= self._await_ready(process, began_s)
-            code = process.wait()
-            if self._stopping.is_set():
-                break
-            self._end = f"exited with code {code}" if code >= 0 else f"was killed by signal {-code}"
-            if self.spec.one_shot and code == 0:
-                return State.DONE
+            try:
+                process = self._spawn()
+            except OSError as error:  # no such program, no memory, a full disk
+                self._end = f"could not be started: {error}"
+            else:
+                ready_once |= self._await_ready(process, began_s)
+                code = process.wait() if process else 0
+                if self._stopping.is_set():
+                    return State.STOPPED
+                if self.spec.one_shot and code == 0:
+                    return State.DONE
+                self._end = f"exited with code {code}" if code >= 0 else f"was killed by signal {-code}"
             failures = self.spec.restart.failures_after(failures, time.monotonic() - began_s)
             if not ready_once and failures >= self.spec.start_tries:
                 return State.FAILED
             self._pause(failures)
-        return State.STOPPED
 
     def _spawn(self) -> subprocess.Popen[bytes] | None:
         """Start the process, unless the stop has begun; the log says when and what."""
@@ -186,12 +185,10 @@ class _Child:
                 )
             return self._process
 
-    def _await_ready(self, process: subprocess.Popen[bytes], began_s: float) -> bool:
+    def _await_ready(self, process: subprocess.Popen[bytes] | None, began_s: float) -> bool:
         """Ask until it is ready or has ended; one that takes too long is killed, which ends it."""
-        if self.spec.one_shot:
-            return False
-        while process.poll() is None and not self._stopping.is_set():
-            if self.spec.ready():
+        while process and process.poll() is None and not self._stopping.is_set():
+            if not self.spec.one_shot and self.spec.ready():
                 self._become(State.READY)
                 self._say(f"{self.spec.name} ready after {time.monotonic() - began_s:.1f} s")
                 return True

@@ -1,7 +1,7 @@
 """IO: how a component lives under a supervisor: it says when it is ready, and stops when it is told to.
 
 The supervisor (``procurator up``, or a unit file) may set ``PROCURATOR_READY_FILE``; a component touches that
-file when it does its job. SIGTERM and SIGINT ask for a clean stop.
+file when it does its job. SIGTERM, SIGINT and the end of the terminal (SIGHUP) ask for a clean stop.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ def announce_ready() -> None:
 
 
 class Stop:
-    """Set by SIGTERM or SIGINT from its creation on; create it in the main thread, wait for it in any.
+    """Set by SIGTERM, SIGINT or SIGHUP from its creation on; create it in the main thread, wait for it in any.
 
     A pipe rather than ``threading.Event``: a signal may arrive while the main thread holds the event's own lock.
     """
@@ -30,8 +30,9 @@ class Stop:
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
         self.signal: int | None = None
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores it
+                signal.signal(number, self._on_signal)
 
     def close(self) -> None:
         """Let go of the pipe; signals must not arrive any more."""
