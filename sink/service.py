@@ -1,7 +1,9 @@
 """IO: everything `procurator sink` runs, wired from the settings."""
 
-from collections.abc import Callable
-from contextlib import ExitStack
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 from confluent_kafka import Consumer
@@ -19,11 +21,13 @@ from procurator.sink.dead_letter import DeadLetters
 from procurator.sink.inserter import Inserter
 from procurator.sink.ledger import Log
 from procurator.sink.repeats import Repeats
+from procurator.sink.sessions import SessionTable
 from procurator.sink.store import LedgerStore
 from procurator.sink.worker import Source, Worker
 from procurator.topics import AUDIT, SESSION_EVENTS
 
 GROUP = "procurator-sink"
+SESSIONS_GROUP = "procurator-sink-sessions"
 #: A killed member's partitions wait this long for another (Kafka's own minimum).
 _SESSION_TIMEOUT_MS = 6_000
 
@@ -44,8 +48,36 @@ def serve(settings: Settings, stop: Stop, ready: Callable[[], None]) -> None:
         stores = {source.store.table: source.store for source in sources.values()}
         topics = Topics(kafka)
         inserter = Inserter(stores, topics, DeadLetters(kafka, registry))
-        consumer = Consumer(consumer_config(kafka, GROUP, **{"session.timeout.ms": _SESSION_TIMEOUT_MS}))
-        Worker(consumer, topics, sources, inserter, stop).run(ready)
+        table = SessionTable(_consumer(kafka, SESSIONS_GROUP), topics, registry, clickhouse, stop)
+        sessions = closing.enter_context(_beside(table.run, stop))
+        Worker(_consumer(kafka, GROUP), topics, sources, inserter, stop).run(ready)
+        sessions.result()
+
+
+def _consumer(kafka: str, group: str) -> Consumer:
+    return Consumer(consumer_config(kafka, group, **{"session.timeout.ms": _SESSION_TIMEOUT_MS}))
+
+
+@contextmanager
+def _beside(work: Callable[[], None], stop: Stop) -> Iterator["Future[None]"]:
+    """Run ``work`` in a thread of its own, which ends with the stop; when it fails, everything stops."""
+    future: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            work()
+            future.set_result(None)
+        except BaseException as error:  # noqa: BLE001 - raised by whoever asks for the result
+            future.set_exception(error)
+            stop.set()
+
+    thread = threading.Thread(target=run, name="sessions")
+    thread.start()
+    try:
+        yield future
+    finally:
+        stop.set()
+        thread.join()
 
 
 def _events(store: LedgerStore, registry: Registry, prices: PriceFeed) -> Source:

@@ -24,6 +24,7 @@ from procurator.sink.inserter import HeadMoved, Inserter, TopicRecreated
 from procurator.sink.lane import Lane
 from procurator.sink.ledger import Log
 from procurator.sink.opening import open_log
+from procurator.sink.positions import show_position
 from procurator.sink.records import Records
 from procurator.sink.store import LedgerStore
 
@@ -137,7 +138,7 @@ class Worker:
             self._pause_s = self._pause_policy.s_min
         if settled != lane.reading.settled_offset:
             position = TopicPartition(lane.log.topic, lane.log.partition, lane.reading.settled_offset)
-            self._consumer.commit(offsets=[position], asynchronous=True)
+            show_position(self._consumer, [position])
         lane.submit()
         lane.settle(monotonic())
 
