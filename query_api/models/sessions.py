@@ -1,6 +1,6 @@
 """A session as the list and the detail show it."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Self
 
@@ -126,7 +126,7 @@ class Session(Tokens):
         if self.started_at is None or self.completed_at is None:
             return None
         elapsed = datetime.fromisoformat(self.completed_at) - datetime.fromisoformat(self.started_at)
-        return elapsed.total_seconds() * 1000
+        return (elapsed // timedelta(microseconds=1)) / 1000
 
 
 class SessionError(Model):
