@@ -1,0 +1,194 @@
+"""Kill -9 under load, seeded: what Kafka acknowledged is in the ledger once, and every aggregate equals the recount.
+
+Each run loads the whole embedded stack from several threads while a seeded plan kills the sink, the stream worker
+and Kafka itself, at moments that fall anywhere in their loops; the supervisor starts them again. Nothing is mocked:
+the producers are the SDK, the counts come from Kafka, ClickHouse and `procurator.reconcile`.
+"""
+
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from procurator.clickhouse import ClickHouse
+from procurator.deploy.embedded.layout import Ports
+from procurator.deploy.embedded.stack import Stack, StackConfig
+from procurator.merkle import Accumulator
+from procurator.producers import Procurator
+from procurator.reconcile import Policy, reconcile
+
+THREADS = 3
+LOAD_S = 2.5
+SETTLE_S = 60.0
+VICTIMS = ("sink", "stream", "kafka")
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack of our own: the other tests would not survive the treatment."""
+    with Stack(StackConfig(tmp_path_factory.mktemp("faults"), Ports.free(), say=print)) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def clickhouse(stack: Stack) -> Iterator[ClickHouse]:
+    client = ClickHouse(stack.clickhouse_url, "admin", stack.admin_key, "procurator")
+    yield client
+    client.close()
+
+
+@dataclass
+class Load:
+    """Threads that record sessions through one SDK until told to stop; ``events`` of each session, acknowledged."""
+
+    stack: Stack
+    seed: int
+    events: dict[str, int] = field(default_factory=dict)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> "Load":
+        """Record for ``LOAD_S``; leaving the SDK's block raises DeliveryFailed if Kafka did not confirm all."""
+        with Procurator(
+            org_id="acme",
+            owner_team_id="payments",
+            kafka_bootstrap_servers=self.stack.kafka,
+            schema_registry_url=self.stack.registry_url,
+            queue_wait_s=60.0,
+            flush_s=60.0,
+        ) as sdk:
+            threads = [
+                threading.Thread(target=self._record, args=(sdk, random.Random(f"{self.seed}/{n}")))
+                for n in range(THREADS)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        return self
+
+    def _record(self, sdk: Procurator, rng: random.Random) -> None:
+        while not self.stop.wait(rng.uniform(0.0005, 0.005)):
+            with sdk.session(agent=f"agent-{rng.randrange(5)}", user="ada") as session:
+                for _ in range(rng.randrange(1, 5)):
+                    session.turn("USER", f"question {rng.random()}" * rng.randrange(1, 40))
+                    with session.model_call("openai", "gpt-4o") as model:
+                        model.complete(input_tokens=rng.randrange(5000), output_tokens=rng.randrange(500))
+                    with session.tool_call("lookup", {"n": rng.randrange(99)}) as tool:
+                        tool.complete({"ok": True})
+                    session.turn("ASSISTANT", "answer")
+            self.events[session.session_id] = session.events
+
+
+def inject(stack: Stack, plan: list[tuple[float, str]]) -> None:
+    """Kill -9 each victim at its second from now, and wait until all of them are ready again."""
+    begin = time.monotonic()
+    for at_s, victim in plan:
+        threading.Event().wait(max(0.0, begin + at_s - time.monotonic()))
+        starts = stack.starts(victim)
+        stack.await_ready(victim, starts)
+        stack.kill(victim, signal.SIGKILL)
+        stack.await_ready(victim, starts + 1)
+
+
+def await_that(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + SETTLE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {SETTLE_S} s: {what}"
+        threading.Event().wait(0.1)
+
+
+def one(clickhouse: ClickHouse, sql: str, **params: str | int | list[str]) -> int:
+    ((value,),) = clickhouse.rows(sql, params)
+    return int(value)
+
+
+def assert_sound(stack: Stack, clickhouse: ClickHouse, load: Load) -> None:
+    sessions, expected = list(load.events), sum(load.events.values())
+    of_ours = "FROM events WHERE session_id IN {sessions:Array(UUID)}"
+
+    await_that(
+        lambda: one(clickhouse, f"SELECT uniqExact(log_id, offset) {of_ours}", sessions=sessions) >= expected,
+        "every acknowledged event in the ledger",
+    )
+    assert one(clickhouse, f"SELECT count() {of_ours}", sessions=sessions) == expected, "each entry once"
+    assert one(clickhouse, f"SELECT countIf(counted) {of_ours}", sessions=sessions) == expected, "none repeated"
+    assert (
+        one(clickhouse, f"SELECT uniqExact(session_id, emitter_id, sequence) {of_ours}", sessions=sessions) == expected
+    )
+    await_that(
+        lambda: (
+            one(
+                clickhouse,
+                "SELECT sum(events) FROM sessions FINAL WHERE session_id IN {sessions:Array(UUID)}",
+                sessions=sessions,
+            )
+            == expected
+        ),
+        "every session's state up to its last event",
+    )
+    reports = list(reconcile(clickhouse.rows, Policy(lag_s=0)))
+    assert [difference for report in reports for difference in report.differences] == []
+    assert_trees(clickhouse)
+
+
+def assert_trees(clickhouse: ClickHouse) -> None:
+    """The entries of each log are dense from leaf 0, and their tree is the one that the head on file claims."""
+    for log_id, size, root in clickhouse.rows("SELECT log_id, size, hex(root) FROM ledger_heads FINAL"):
+        leaves = clickhouse.rows(
+            "SELECT leaf_index, hex(leaf_hash) FROM events WHERE log_id = {log:String} AND leaf_index < {size:UInt64}"
+            " ORDER BY leaf_index",
+            {"log": log_id, "size": int(size)},
+        )
+        if not leaves:  # a log of another ledgered topic
+            continue
+        assert [int(index) for index, _ in leaves] == list(range(int(size)))
+        tree = Accumulator()
+        tree.extend([bytes.fromhex(leaf) for _, leaf in leaves])
+        assert tree.root().hex().upper() == root
+
+
+def run_seed(stack: Stack, clickhouse: ClickHouse, seed: int) -> None:
+    rng = random.Random(seed)
+    plan = sorted((rng.uniform(0.2, LOAD_S), rng.choice(VICTIMS)) for _ in range(rng.randrange(1, 4)))
+    load = Load(stack, seed)
+    threading.Timer(LOAD_S, load.stop.set).start()
+    thread = threading.Thread(target=load.run)
+    thread.start()
+    inject(stack, plan)
+    thread.join(timeout=120)
+    assert not thread.is_alive(), "the SDK could not deliver"
+    assert load.events, "a run without load shows nothing"
+    assert_sound(stack, clickhouse, load)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_kill_dash_nine_under_load_loses_nothing_and_counts_nothing_twice(
+    stack: Stack, clickhouse: ClickHouse, seed: int
+) -> None:
+    run_seed(stack, clickhouse, seed)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(1000, 1200))
+def test_kill_dash_nine_campaign(stack: Stack, clickhouse: ClickHouse, seed: int) -> None:
+    run_seed(stack, clickhouse, seed)
+
+
+def test_the_stack_keeps_its_ledger_over_a_restart(tmp_path: Path) -> None:
+    config = StackConfig(tmp_path, Ports.free(), say=print)
+    with Stack(config) as first:
+        load = Load(first, seed=1)
+        threading.Timer(1.0, load.stop.set).start()
+        load.run()
+        client = ClickHouse(first.clickhouse_url, "admin", first.admin_key, "procurator")
+        assert_sound(first, client, load)
+        client.close()
+    with Stack(config) as second:
+        client = ClickHouse(second.clickhouse_url, "admin", second.admin_key, "procurator")
+        assert_sound(second, client, load)
+        client.close()

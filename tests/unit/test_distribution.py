@@ -1,0 +1,68 @@
+"""What is shipped: the wheel built from the sdist holds exactly the tree's package files, and nothing else."""
+
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = ("avro_schemas", "producers", "stream_processors", "sink", "query_api", "deploy", "bench")
+
+
+def tracked() -> list[str]:
+    listing = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [name for name in listing.stdout.split("\0") if name]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the sdist, then the wheel from nothing but the sdist."""
+    out = tmp_path_factory.mktemp("dist")
+    build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out)]
+    subprocess.run([*build, "--sdist", str(ROOT)], check=True, capture_output=True, timeout=120)
+    (archive,) = out.glob("*.tar.gz")
+    with tarfile.open(archive) as sdist:
+        sdist.extractall(out / "unpacked", filter="data")
+    (source,) = (out / "unpacked").iterdir()
+    subprocess.run([*build, "--wheel", str(source)], check=True, capture_output=True, timeout=120)
+    (built,) = out.glob("*.whl")
+    return built
+
+
+def test_the_wheel_holds_every_package_file_of_the_tree(wheel: Path) -> None:
+    expected = set()
+    for name in tracked():
+        if name.startswith("src/procurator/") and not (ROOT / name).is_symlink():
+            expected.add(name.removeprefix("src/"))
+        elif name.startswith(tuple(f"{folder}/" for folder in FOLDERS)):
+            expected.add(f"procurator/{name}")
+    with zipfile.ZipFile(wheel) as archive:
+        shipped = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert shipped == expected
+
+
+def test_the_lock_pins_every_dependency_with_hashes_and_names_no_host() -> None:
+    lock = (ROOT / "requirements.lock").read_text("utf-8")
+    assert "://" not in lock
+    assert lock.count("==") > 50
+    requirement = None
+    for line in lock.splitlines():
+        if line.startswith("    --hash=sha256:"):
+            requirement = None
+        else:
+            assert requirement is None, f"{requirement} has no hash"
+            assert "==" in line
+            requirement = line
+    assert requirement is None
+
+
+def test_no_machine_path_and_no_registry_host_is_committed() -> None:
+    words = ("/wo" + "rk/", "/ro" + "ot/", "maven" + ".apache.org", "python" + "hosted.org")
+    for name in tracked():
+        path = ROOT / name
+        if path.is_file() and not path.is_symlink():
+            text = path.read_text("utf-8", errors="ignore")
+            assert not any(word in text for word in words), name
