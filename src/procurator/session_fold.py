@@ -49,6 +49,8 @@ def session_started(state: "SessionState", payload: Payload, occurred_at: int) -
     state.origin = payload["origin"]
     state.parent_session_id = payload["parent_session_id"]
     state.timeout_s = payload["timeout_s"]
+    if state.timeout_s is not None:  # by broker time: the emitter's clock may be anywhere
+        state.deadline_at = state.as_of + state.timeout_s * 1_000_000
     for name, value in payload["labels"].items():
         if len(state.labels) == LABELS_MAX:
             state.raised[flag.OVER_LIMIT] = None

@@ -1,7 +1,7 @@
 """A session's state as a raw record of session_state.avsc, and back: a snapshot from which folding goes on exactly."""
 
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from procurator.session_flags import CALL_WITHOUT_TURN
 
@@ -53,6 +53,7 @@ PLAIN = (
     "repeated_events",
     "dropped_events",
     "turn_runs",
+    "deadline_at",
 )
 #: Ordered sets in the state, arrays in the record.
 NAMES = ("models", "tools", "mcp_servers", "estimated", "completed_call_ids", "pending_approvals", "awaited_turns")
@@ -60,6 +61,15 @@ NAMES = ("models", "tools", "mcp_servers", "estimated", "completed_call_ids", "p
 _plain_of = attrgetter(*PLAIN)
 _TOOL = "TOOL"
 _MODEL = "MODEL"
+
+
+class Reservation(NamedTuple):
+    """What an open model call may come to spend: where it started, when it is charged, 10^-18 USD, tokens."""
+
+    offset: int
+    charged_at: int
+    attousd: int
+    tokens: int
 
 
 def of_state(state: "SessionState", log_id: str) -> dict[str, Any]:
@@ -81,6 +91,10 @@ def of_state(state: "SessionState", log_id: str) -> dict[str, Any]:
         for kind, calls in ((_TOOL, state.open_tools), (_MODEL, state.open_models))
         for call_id, (name, started_at) in calls.items()
     ]
+    record["reservations"] = [
+        {"call_id": call_id, "offset": offset, "charged_at": at, "usd": _to_bytes(attousd), "tokens": tokens}
+        for call_id, (offset, at, attousd, tokens) in state.reservations.items()
+    ]
     return record
 
 
@@ -101,6 +115,10 @@ def to_fields(record: dict[str, Any]) -> dict[str, Any]:
         fields[name] = {
             call["call_id"]: (call["name"], call["started_at"]) for call in record["open_calls"] if call["kind"] == kind
         }
+    fields["reservations"] = {
+        held["call_id"]: Reservation(held["offset"], held["charged_at"], _from_bytes(held["usd"]), held["tokens"])
+        for held in record["reservations"]
+    }
     return fields
 
 

@@ -17,6 +17,7 @@ from procurator import session_flags as flag
 from procurator.events import SessionEvent
 from procurator.pricing import EXACT, Cost
 from procurator.sequences import Runs
+from procurator.session_record import Reservation
 
 #: Ordered set.
 Names = dict[str, None]
@@ -87,6 +88,9 @@ class SessionState:
     pending_approvals: Names = field(default_factory=dict)
     turn_runs: Runs = field(default_factory=list)
     awaited_turns: dict[int, None] = field(default_factory=dict)
+    deadline_at: int | None = None
+    #: By call id. The fold leaves them alone: `procurator.budgets.reservations` keeps them, for the stream processors.
+    reservations: dict[str, Reservation] = field(default_factory=dict)
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Self:
