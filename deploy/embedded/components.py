@@ -17,7 +17,7 @@ from procurator.errors import UserError
 from procurator.runtime import READY_FILE
 
 INFRASTRUCTURE = frozenset({"kafka", "registry", "clickhouse"})
-OURS = frozenset({"setup", "stream", "sink", "api"})
+OURS = frozenset({"setup", "stream", "sink", "sign", "api"})
 ALL = INFRASTRUCTURE | OURS
 
 #: The small compiler and collector start a second faster: for what is never in a hurry later.

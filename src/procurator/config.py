@@ -37,6 +37,25 @@ class Settings(BaseSettings):
     clickhouse_port: int = Field(8123, ge=1, le=65535, description="port of the embedded ClickHouse")
     partitions: int = Field(4, ge=1, le=1024, description="partitions of each topic, fixed at setup")
     replication_factor: int = Field(1, ge=1, le=16, description="replicas of each topic, fixed at setup")
+    signing_key_file: Path | None = Field(None, description="the signer's private key, mode 0600")
+    checkpoints_file: Path | None = Field(None, description="the append-only file of signed checkpoints")
+
+    @property
+    def signer_folder(self) -> Path:
+        """What the signer alone writes: its state, and its key unless that is elsewhere."""
+        return self.data_dir.expanduser() / "sign"
+
+    @property
+    def signing_key(self) -> Path:
+        """The signer's private key; the verifier key is beside it, with ``.pub``."""
+        return self.signing_key_file.expanduser() if self.signing_key_file else self.signer_folder / "key"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The file of signed checkpoints."""
+        return (
+            self.checkpoints_file.expanduser() if self.checkpoints_file else self.data_dir.expanduser() / "checkpoints"
+        )
 
 
 @lru_cache(maxsize=1)

@@ -19,7 +19,7 @@ DataDir = Annotated[
 PortOffset = Annotated[int, typer.Option(help="Added to every port, so that several stacks can run at once.")]
 Only = Annotated[
     str,
-    typer.Option(help="Run only these, separated by commas: kafka, registry, clickhouse, setup, stream, sink, api."),
+    typer.Option(help="Run only these, separated by commas: kafka, registry, clickhouse, setup, stream, sink, sign, api."),
 ]
 
 
