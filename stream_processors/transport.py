@@ -1,0 +1,147 @@
+"""Faust's transport with two things changed: records come in bulk, and offsets are committed by what is published.
+
+Faust spends two tasks and a dozen awaits on a message. Here the records of one partition that were fetched together
+make one message, whose value is the list of records and whose offset is the last one's.
+
+Faust commits an offset once a stream is done with the message; that its outputs were delivered is hoped for (its
+producer's flush gives up after 0.1 s, and the outcome of a delivery is not looked at). Here `Positions` says what may
+be committed, and Faust's own bookkeeping of acknowledged messages is not used.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, Protocol
+
+from aiokafka.errors import KafkaError
+from aiokafka.structs import ConsumerRecord
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from mode.utils.futures import notify
+
+from procurator.stream_processors.partition import Record
+
+
+class Batch(NamedTuple):
+    """Records of one partition in order. ``follows``: what the offset after the batch before it was, if known."""
+
+    partition: int
+    records: list[Record]
+    follows: int | None
+
+
+class Positions(Protocol):
+    """Who knows what may be committed."""
+
+    topic: str
+
+    def committable(self) -> dict[int, int]:
+        """Return the offset that may be committed, by partition of `topic`."""
+
+    async def flush(self) -> None:
+        """Publish what is not published, or give up soon; called before partitions are lost."""
+
+    def release(self, partitions: Iterable[int]) -> None:
+        """Forget partitions that are lost."""
+
+
+class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    logger = driver.logger
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit; when Kafka is away say so and go on: the next commit says more. Faust would crash the worker."""
+        assigned = {driver.ensure_aiokafka_TP(tp): offset for tp, offset in offsets.items() if tp in self.assignment()}
+        try:
+            await self._ensure_consumer().commit(assigned)
+        except KafkaError as error:
+            self.log.warning("offsets were not committed, the next commit will: %s", error)
+            return False
+        return True
+
+
+class Consumer(driver.Consumer):  # type: ignore[misc]
+    """The consumer of a worker that has one source topic."""
+
+    transport: "Transport"
+    logger = driver.logger
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._ends: dict[TP, int] = {}
+
+    def _new_consumer_thread(self) -> _ConsumerThread:
+        return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def _wait_next_records(self, timeout: float) -> tuple[Any, Any]:  # noqa: ASYNC109 - Faust's signature
+        fetched, active = await super()._wait_next_records(timeout)
+        if not fetched:
+            return fetched, active
+        return {tp: [self._coalesce(tp, records)] for tp, records in fetched.items() if records}, active
+
+    def _coalesce(self, tp: TP, records: list[Any]) -> ConsumerRecord[Any, Any]:
+        last = records[-1]
+        batch = Batch(tp.partition, records, self._ends.get(tp))
+        self._ends[tp] = last.offset + 1
+        return ConsumerRecord(
+            topic=tp.topic,
+            partition=tp.partition,
+            offset=last.offset,
+            timestamp=last.timestamp,
+            timestamp_type=last.timestamp_type,
+            key=None,
+            value=batch,
+            checksum=None,
+            serialized_key_size=0,
+            serialized_value_size=0,
+            headers=(),
+        )
+
+    async def perform_seek(self) -> None:
+        self._ends.clear()
+        await super().perform_seek()
+
+    def ack(self, message: Any) -> bool:
+        """A stream is done with the message; that is not yet a reason to commit."""
+        if message.acked:
+            return False
+        message.acked = True
+        self._unacked_messages.discard(message)
+        notify(self._waiting_for_ack)
+        return True
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Holes between offsets need no book: `committable` steps over them."""
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+        positions = self.transport.positions
+        return (TP(positions.topic, partition) for partition in positions.committable())
+
+    def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
+        committable = self.transport.positions.committable()
+        offsets = {tp: committable[tp.partition] for tp in tps if tp.partition in committable}
+        return {tp: offset for tp, offset in offsets.items() if self._should_commit(tp, offset)}
+
+    async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
+        """Commit. Unlike Faust's, take a commit that failed for one that is still to be done (faust-streaming #316)."""
+        if not offsets or not await self._commit(offsets):
+            return False
+        self._committed_offset.update(offsets)
+        return True
+
+    async def commit_and_end_transactions(self) -> None:
+        """Called before partitions are lost: by a rebalance, or because the worker stops."""
+        await self.transport.positions.flush()
+        await super().commit_and_end_transactions()
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        await super().on_partitions_revoked(revoked)
+        self._ends.clear()
+        self.transport.positions.release({tp.partition for tp in revoked})
+
+
+class Transport(driver.Transport):  # type: ignore[misc]
+    """Faust's aiokafka transport with our consumer."""
+
+    Consumer = Consumer
+
+    def __init__(self, url: Any, app: Any, positions: Positions) -> None:
+        super().__init__(url, app)
+        self.positions = positions

@@ -1,0 +1,181 @@
+"""The worker: folds what Faust delivers, publishes states, says what may be committed.
+
+Crash order. Fold, then publish (one transaction a partition), then commit the offsets. Dying after fold loses nothing
+that was shown; dying after publish repeats records, which the recovered states skip by their `as_of_offset`.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from time import monotonic
+
+from procurator.avro_schemas.codec import Decoder, load_schema
+from procurator.errors import Fatal, Unavailable
+from procurator.leaf import log_id
+from procurator.price_feed import PriceFeed
+from procurator.registry import Registry
+from procurator.stream_processors.partition import Log, PublishPolicy, SessionPartition, StateCodec
+from procurator.stream_processors.schema_cache import SchemaCache, SchemaWanted
+from procurator.stream_processors.state_log import StateLog
+from procurator.stream_processors.transport import Batch
+
+_log = logging.getLogger(__name__)
+
+_RETRY_S = 0.5
+_FLUSH_S = 3.0
+
+
+class Owned:
+    """A partition of ours: its sessions, and its log in Kafka."""
+
+    def __init__(self, sessions: SessionPartition, state_log: StateLog) -> None:
+        self.sessions = sessions
+        self.state_log = state_log
+
+
+class Worker:
+    """The partitions of one worker process. Every method belongs to the event loop's thread.
+
+    ``assigned()`` are the partitions that the group gave us; ``topic`` is where events come from.
+    """
+
+    def __init__(
+        self,
+        *,
+        bootstrap_servers: str,
+        group_id: str,
+        topic: str,
+        topic_id: str,
+        partitions: int,
+        state_topic: str,
+        registry: Registry,
+        prices: PriceFeed,
+        state_schema_id: int,
+        policy: PublishPolicy = PublishPolicy(),  # noqa: B008 - frozen
+    ) -> None:
+        self.topic = topic
+        self.policy = policy
+        self._bootstrap_servers = bootstrap_servers
+        self._group_id = group_id
+        self._topic_id = topic_id
+        self._partitions = partitions
+        self._state_topic = state_topic
+        self._prices = prices
+        self._schemas = SchemaCache(registry)
+        self._event_decoder = Decoder(load_schema("session_event"), self._schemas.get)
+        schema = load_schema("session_state")
+        # States are decoded rarely, and ours are of one or two schemas: the registry may be asked directly.
+        self._codec = StateCodec(schema, state_schema_id, Decoder(schema, registry.fetch))
+        self._owned: dict[int, Owned] = {}
+        self._opening: set[StateLog] = set()
+        self._urgent = asyncio.Event()
+        self._publishing = asyncio.Lock()
+        self._threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="state-log")
+        self.assigned: Callable[[], Iterable[int]] = tuple
+
+    def committable(self) -> dict[int, int]:
+        """Return the offset that may be committed, by partition."""
+        offsets = ((partition, owned.sessions.committable) for partition, owned in self._owned.items())
+        return {partition: offset for partition, offset in offsets if offset is not None}
+
+    async def process(self, batch: Batch) -> None:
+        """Fold a batch; waits while the registry, the prices or Kafka are away. Raises Fatal when records are missing.
+
+        Returns without having folded it when the partition is lost meanwhile: whoever has it gets the records.
+        """
+        owned = await self._own(batch.partition)
+        if owned is None:
+            return
+        sessions = owned.sessions
+        if batch.follows is not None and sessions.position >= 0 and batch.follows > sessions.position:
+            raise Fatal(f"{sessions.log.log_id}: records {sessions.position} to {batch.follows} were not delivered")
+        while self._owned.get(batch.partition) is owned:
+            try:
+                sessions.fold(batch.records, self._prices.book)
+                break
+            except Unavailable as error:
+                await self._mend(error)
+        if sessions.urgent:
+            self._urgent.set()
+
+    async def publish_for_ever(self) -> None:
+        """Publish what is due, until cancelled."""
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._urgent.wait(), self.policy.interval_s)
+                await asyncio.sleep(self.policy.urgent_s)
+            self._urgent.clear()
+            await self._publish(everything=False)
+
+    async def flush(self) -> None:
+        """Publish everything, or give up after some seconds: what is not published is not committed either."""
+        try:
+            await asyncio.wait_for(self._publish(everything=True), _FLUSH_S)
+        except TimeoutError:
+            _log.warning("states could not be published in %s s; their records will be read again", _FLUSH_S)
+
+    def release(self, partitions: Iterable[int]) -> None:
+        """Forget partitions that are lost; what runs for them ends."""
+        for state_log in self._opening:
+            state_log.close()
+        for partition in partitions:
+            owned = self._owned.pop(partition, None)
+            if owned is not None:
+                owned.state_log.close()
+
+    def close(self) -> None:
+        """Forget all partitions and end the threads."""
+        self.release(list(self._owned))
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _publish(self, *, everything: bool) -> None:
+        async with self._publishing:
+            await asyncio.gather(*(self._publish_one(owned, everything) for owned in list(self._owned.values())))
+
+    async def _publish_one(self, owned: Owned, everything: bool) -> None:
+        publication = owned.sessions.take(monotonic(), everything=everything)
+        if publication is None:
+            return
+        loop = asyncio.get_running_loop()
+        try:
+            await asyncio.shield(loop.run_in_executor(self._threads, owned.state_log.publish, publication.states))
+        except Unavailable:
+            return  # the partition was released meanwhile
+        owned.sessions.published()
+
+    async def _own(self, partition: int) -> Owned | None:
+        """Return the partition; None when it is not ours. The first call after a rebalance opens all that are."""
+        if partition not in self._owned:
+            await asyncio.gather(*(self._open(other) for other in self.assigned() if other not in self._owned))
+        return self._owned.get(partition)
+
+    async def _open(self, partition: int) -> None:
+        state_log = StateLog(self._bootstrap_servers, self._group_id, self._state_topic, partition)
+        self._opening.add(state_log)
+        started_s = monotonic()
+        try:
+            table = await asyncio.get_running_loop().run_in_executor(self._threads, state_log.open)
+        except Unavailable:
+            return  # released meanwhile
+        finally:
+            self._opening.discard(state_log)
+        if partition not in self.assigned():
+            state_log.close()
+            return
+        log = Log(log_id(self._topic_id, partition), partition, self._partitions)
+        sessions = SessionPartition(log, table, self._codec, self._event_decoder, self.policy)
+        self._owned[partition] = Owned(sessions, state_log)
+        _log.info("partition %s: %s sessions restored in %.1f s", partition, len(table), monotonic() - started_s)
+
+    async def _mend(self, reason: Unavailable) -> None:
+        """Fetch the schema that is wanted, or else wait: whatever is away may be back."""
+        try:
+            if isinstance(reason, SchemaWanted):
+                await self._schemas.fetch(reason.schema_id)
+                return
+        except Unavailable as error:
+            reason = error
+        _log.warning("waiting: %s", reason)
+        await asyncio.sleep(_RETRY_S)
