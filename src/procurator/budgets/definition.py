@@ -87,8 +87,7 @@ class Budget:
     @cached_property
     def amounts(self) -> tuple[int, ...]:
         """The least spend at which each threshold is crossed: 10^-18 USD, or tokens."""
-        scale = _SCALE[self.unit]
-        return tuple(ceil(EXACT.multiply(self.limit, t.fraction).scaleb(scale, EXACT)) for t in self.thresholds)
+        return tuple(least(self.unit, self.limit, threshold.fraction) for threshold in self.thresholds)
 
     @cached_property
     def periods(self) -> PeriodFinder:
@@ -97,6 +96,11 @@ class Budget:
     def counts_like(self, other: "Budget") -> bool:
         """Tell whether both count the same spend over the same periods."""
         return all(getattr(self, name) == getattr(other, name) for name in COUNTED_BY)
+
+
+def least(unit: str, limit: Decimal, fraction: Decimal) -> int:
+    """Return the least spend that is at or above ``fraction`` of ``limit``: 10^-18 USD, or tokens."""
+    return ceil(EXACT.multiply(limit, fraction).scaleb(_SCALE[unit], EXACT))
 
 
 def parse_budget(

@@ -8,9 +8,9 @@ from struct import pack
 from typing import Any
 
 from procurator.avro_schemas.codec import from_decimal, to_decimal
-from procurator.budgets.definition import Budget, Threshold
+from procurator.budgets.definition import Budget, Threshold, least
 from procurator.budgets.spend import Counter, CounterKey
-from procurator.budgets.status import BudgetStatus, in_unit
+from procurator.budgets.status import BudgetStatus, Since, in_unit
 
 
 def budget_to_record(budget: Budget) -> dict[str, Any]:
@@ -115,6 +115,17 @@ def status_to_record(status: BudgetStatus) -> dict[str, Any]:
         "exhausted": status.exhausted,
         "updated_at": status.updated_at_us,
         "positions": dict(status.positions),
+    }
+
+
+def since_in_record(record: dict[str, Any]) -> Since:
+    """Return since when thresholds are crossed, from a raw record of budget_status.avsc."""
+    limit = to_decimal(record["limit"])
+    return {
+        (crossing["action"], least(record["unit"], limit, to_decimal(crossing["fraction"])), crossing["dry_run"]): (
+            crossing["crossed_at"]
+        )
+        for crossing in record["crossed"]
     }
 
 

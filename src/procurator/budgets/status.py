@@ -25,6 +25,10 @@ class Crossing(NamedTuple):
     dry_run: bool
 
 
+#: (action, amount, dry_run) of a crossing → when it was found, in µs.
+Since = Mapping[tuple[str, int, bool], int]
+
+
 @dataclass(frozen=True)
 class BudgetStatus:
     """One state of a budget's period; with ``session_id`` that of a session (scope SESSION)."""
@@ -36,6 +40,11 @@ class BudgetStatus:
     updated_at_us: int
     positions: Mapping[str, int]
     session_id: str | None = None
+
+    @property
+    def since(self) -> Since:
+        """Since when each threshold is crossed."""
+        return {(c.action, c.amount, c.dry_run): c.crossed_at_us for c in self.crossed}
 
     @property
     def exhausted(self) -> bool:
@@ -61,12 +70,11 @@ def status_of(
     period: Period,
     spend: Spend,
     positions: Mapping[str, int],
-    previous: BudgetStatus | None,
+    since: Since,
     now_us: int,
     session_id: str | None = None,
 ) -> BudgetStatus:
-    """Return the status as of now; a threshold that was crossed in ``previous`` keeps the time of its crossing."""
-    since = {} if previous is None else {(c.action, c.amount, c.dry_run): c.crossed_at_us for c in previous.crossed}
+    """Return the status as of now; ``since`` says when a threshold was found to be crossed before."""
     crossed = []
     for index in crossed_now(budget, spend):
         threshold, amount = budget.thresholds[index], budget.amounts[index]
@@ -76,5 +84,5 @@ def status_of(
 
 
 def in_unit(budget: Budget, amount: int) -> Decimal:
-    """Return an amount (10^-18 USD, or tokens) in the budget's unit."""
-    return Decimal(amount).scaleb(-18, EXACT) if budget.unit == USD else Decimal(amount)
+    """Return an amount (10^-18 USD, or tokens) in the budget's unit, without trailing zeros."""
+    return Decimal(amount).scaleb(-18, EXACT).normalize(EXACT) if budget.unit == USD else Decimal(amount)
