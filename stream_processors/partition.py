@@ -11,11 +11,13 @@ from typing import NamedTuple, Protocol
 
 from procurator import events
 from procurator.avro_schemas.codec import Decoder, Schema
+from procurator.budgets import Counter
 from procurator.errors import Fatal, Rejected
 from procurator.event_cost import event_cost
 from procurator.partitioner import partition_of
 from procurator.pricing import PriceBook
 from procurator.session_state import SessionState
+from procurator.stream_processors.budgets.observer import Observer
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,14 @@ class _Live:
 
 
 class Publication(NamedTuple):
-    """States to publish, as (session id, encoded state), and an offset below which all is published already."""
+    """States to publish, as (session id, encoded state), and an offset below which all is published already.
+
+    Counters of budgets go with the states that the same records have changed, so that a recovered state is never ahead
+    of a recovered counter. They are to be encoded at once: they change with the next record.
+    """
 
     states: list[tuple[str, bytes]]
+    counters: list[Counter]
     first_offset: int
 
 
@@ -89,8 +96,10 @@ class SessionPartition:
         codec: StateCodec,
         event_decoder: Decoder,
         policy: PublishPolicy = PublishPolicy(),
+        observer: Observer | None = None,
     ) -> None:
         self.log = log
+        self._observer = observer
         self.policy = policy
         self._table = table
         self._codec = codec
@@ -124,7 +133,7 @@ class SessionPartition:
 
         Raises Unavailable when the registry is needed and away; the same call later goes on where it stopped.
         """
-        decoder, dirty, lives = self._event_decoder, self._dirty, self._live
+        decoder, dirty, lives, observer = self._event_decoder, self._dirty, self._live, self._observer
         _, own, partitions = self.log
         position = self._position
         try:
@@ -142,12 +151,19 @@ class SessionPartition:
                     live = lives.get(session_id) or self._load(session_id)
                     broker_time_us = record.timestamp * 1000
                     cost = event_cost(prices, event, broker_time_us)
+                    state = live.state
+                    repeated = state.repeated_events
                     # A record that a state has already (it was published, then the worker died before it committed)
                     # changes nothing, but the state is published again: the death may have cut that short.
-                    live.state.apply(event, offset=offset, broker_time_us=broker_time_us, cost=cost)
+                    if (
+                        state.apply(event, offset=offset, broker_time_us=broker_time_us, cost=cost)
+                        and observer is not None
+                        and state.repeated_events == repeated
+                    ):
+                        observer.observe(event, state, offset, broker_time_us, cost, prices)
                     if session_id not in dirty:
                         dirty[session_id] = offset
-                    if live.state.status != live.published_status:
+                    if state.status != live.published_status:
                         self._urgent[session_id] = None
                 position = offset + 1
         finally:
@@ -162,9 +178,10 @@ class SessionPartition:
         if self._in_flight is not None:
             return None
         due = list(self._dirty) if everything else self._due(now_s)
-        if not due:
+        counters = self._observer.meter.take() if self._observer is not None else []
+        if not due and not counters:
             return None
-        first_offset = next(iter(self._dirty.values()))
+        first_offset = next(iter(self._dirty.values()), self._position)
         states = []
         for session_id in due:
             live = self._live[session_id]
@@ -174,7 +191,7 @@ class SessionPartition:
             live.published_s = now_s
             del self._dirty[session_id]
             self._urgent.pop(session_id, None)
-        self._in_flight = Publication(states, first_offset)
+        self._in_flight = Publication(states, counters, first_offset)
         return self._in_flight
 
     def published(self) -> None:
