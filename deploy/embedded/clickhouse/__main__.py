@@ -1,7 +1,7 @@
 """Serve a data directory: `python -m procurator.deploy.embedded.clickhouse --data-dir D --port P --users FILE`.
 
 Prints one line on standard output when it answers, and one line on standard error if it cannot start (exit code 2).
-SIGTERM and SIGINT stop it: requests get two seconds to end, then their queries are cancelled.
+SIGTERM and SIGINT stop it: requests get two seconds to end, then they are cut off.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import logging
 import os
 import socket
 import sys
+import threading
 from pathlib import Path
 from typing import IO
 
@@ -20,6 +21,7 @@ import uvicorn
 from procurator.errors import UserError
 
 GRACE_S = 2
+CLOSE_S = 2
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -93,6 +95,7 @@ def _serve(options: argparse.Namespace, sock: socket.socket, lock: IO[str]) -> i
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=GRACE_S,
         timeout_keep_alive=30,
     )
@@ -107,9 +110,11 @@ def _serve(options: argparse.Namespace, sock: socket.socket, lock: IO[str]) -> i
 
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(run())
+    # A merge or a cancelled query may hold the engine up. Everything acknowledged is in the data directory, which
+    # opens after a SIGKILL too, so there is nothing to wait for.
+    threading.Timer(CLOSE_S, os._exit, (0,)).start()
     engine.close()
     lock.close()
-    # The engine's threads may still hold a cancelled query; everything acknowledged is in the data directory.
     logging.shutdown()
     os._exit(0)
 

@@ -40,6 +40,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 THREADS_MAX = 64
 PIPE_BYTES = 1 << 20
+SYSTEM_PIPE_BYTES = 1 << 16  # what a pipe holds at first; widening costs 0.1 ms, so only large results pay
 KILL_EVERY_S = 0.2
 
 log = logging.getLogger(__name__)
@@ -277,7 +278,7 @@ class _Pipe:
         self._waiter: asyncio.Future[None] | None = None
         self._gone = False
         os.set_blocking(fd, False)
-        _widen(fd)
+        self._narrow = True
 
     async def read(self) -> bytes:
         """What is there, at least a byte; empty at the end.
@@ -289,7 +290,11 @@ class _Pipe:
             if self._gone:
                 raise _ClientGone
             try:
-                return os.read(self._fd, PIPE_BYTES)
+                piece = os.read(self._fd, PIPE_BYTES)
+                if self._narrow and len(piece) >= SYSTEM_PIPE_BYTES:
+                    self._narrow = False
+                    _widen(self._fd)
+                return piece
             except BlockingIOError:
                 self._waiter = self._loop.create_future()
                 self._loop.add_reader(self._fd, self._wake)

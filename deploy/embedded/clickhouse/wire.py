@@ -4,9 +4,8 @@ Pure. Sources: ClickHouse's `HTTPHandler.cpp`, `exceptionCodeToHTTPStatus` and `
 """
 
 import json
+import os
 import re
-import secrets
-import string
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,7 +73,7 @@ class ClickHouseError(Exception):
 
 def new_tag() -> str:
     """Sixteen random letters that tell a late error from data."""
-    return "".join(secrets.choice(string.ascii_lowercase) for _ in range(16))
+    return "".join(chr(97 + byte % 26) for byte in os.urandom(16))
 
 
 def late_error(error: bytes, tag: str) -> bytes:
