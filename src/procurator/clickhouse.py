@@ -90,6 +90,16 @@ class ClickHouse:
         answer = self._post(sql, b"", {**settings, **bound(params)}, database)
         return [json.loads(line) for line in answer.split("\n") if line]
 
+    def arrow_stream(self, sql: str, params: Params | None = None) -> bytes:
+        """Return the result as an Arrow stream: strings as bytes, LowCardinality as what it stands for."""
+        settings = {
+            "default_format": "ArrowStream",
+            "output_format_arrow_string_as_string": "0",
+            "output_format_arrow_low_cardinality_as_dictionary": "0",
+            "output_format_arrow_compression_method": "none",
+        }
+        return self._send(sql, b"", {**settings, **bound(params)}, None).content
+
     def execute(
         self,
         sql: str,
@@ -100,12 +110,20 @@ class ClickHouse:
         """Run one statement that returns nothing."""
         self._post(sql, b"", {**(settings or {}), **bound(params)}, database)
 
-    def insert(self, table: str, columns: Sequence[str], arrow_stream: bytes, token: str = "") -> None:
+    def insert(
+        self,
+        table: str,
+        columns: Sequence[str],
+        arrow_stream: bytes,
+        token: str = "",
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         """Insert an Arrow stream of one record batch as one block; ``token`` makes it a compare-and-set.
 
         With a token that the table has seen already nothing is inserted, and no error says so.
         """
         settings = {
+            **(settings or {}),
             "async_insert": "0",
             "insert_deduplication_token": token,
             "deduplicate_blocks_in_dependent_materialized_views": "1",
@@ -120,6 +138,9 @@ class ClickHouse:
         self._post(sql, arrow_stream, settings, None)
 
     def _post(self, sql: str, body: bytes, settings: Mapping[str, str], database: str | None) -> str:
+        return self._send(sql, body, settings, database).text
+
+    def _send(self, sql: str, body: bytes, settings: Mapping[str, str], database: str | None) -> httpx.Response:
         params = {"database": self.database if database is None else database, "wait_end_of_query": "1", **settings}
         try:
             if body:
@@ -130,7 +151,7 @@ class ClickHouse:
             raise Unavailable(f"ClickHouse at {self._url} does not answer: {error or type(error).__name__}") from error
         if refused := refusal(self._url, response):
             raise refused
-        return response.text
+        return response
 
 
 def refusal(url: str, response: httpx.Response) -> ProcuratorError | None:

@@ -49,8 +49,8 @@ def generate(given: Given = None) -> None:
 def rotate(reason: Reason, revoke: Revoke = False, given: Given = None) -> None:
     """Replace the signing key: the signer records it, signs once with both, then with the new one alone."""
     from procurator.config import settings
+    from procurator.control_entries import KEY_ROTATION
     from procurator.key_files import load_signer, prepare_next
-    from procurator.signer.entries import KEY_ROTATION
     from procurator.signer.requests import ask
     from procurator.signer.service import config_of
 

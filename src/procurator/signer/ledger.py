@@ -8,10 +8,11 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from procurator.checkpoint import Checkpoint
+from procurator.control_entries import EPOCH, KEY_ROTATION, WRITER_SCHEMA, ControlEntry, Head, heads_of
 from procurator.leaf import parse_log_id
-from procurator.signer import entries
 from procurator.signer.state import LogState, SignerState
-from procurator.signer.trees import Head, Inconsistent, LogTree, Promise, Record
+from procurator.signer.trees import Inconsistent, LogTree, Promise, Record
+from procurator.topics import LEDGER_CONTROL
 
 #: The name of every ledger of ours; the control topic's id makes an origin unique.
 ORIGIN_PREFIX = "procurator.ledger/"
@@ -40,7 +41,7 @@ class Ledger:
                 f"the signer's state is of {state.origin}, but Kafka's control topic makes {self.origin}: the topic "
                 "was recreated, or this is another cluster. A new ledger needs an empty signer's folder"
             )
-        self.control = state.control.tree(control_log_id) if state else LogTree(control_log_id)
+        self.control = state.control.tree(control_log_id) if state else LogTree(control_log_id, LEDGER_CONTROL.name)
         self.logs = {log_id: log.tree(log_id) for log_id, log in state.logs.items()} if state else {}
         self.schema_ids = set(state.schema_ids) if state else set()
         self.signed_size = 0
@@ -49,9 +50,9 @@ class Ledger:
         self._intent: Collection[str] = state.intent if state else ()
         self._proposed: dict[str, list[Head]] = {}
 
-    def log(self, log_id: str) -> LogTree:
-        """Return the tree of a log, an empty one for a new log."""
-        return self.logs.setdefault(log_id, LogTree(log_id))
+    def log(self, log_id: str, topic: str) -> LogTree:
+        """Return the tree of a log of ``topic``, an empty one for a new log."""
+        return self.logs.setdefault(log_id, LogTree(log_id, topic))
 
     def hold_to(self, checkpoint: Checkpoint, source: str) -> None:
         """Hold the control log to a checkpoint that was signed before; in the order of their sizes."""
@@ -60,16 +61,12 @@ class Ledger:
         self.control.promise(Promise(checkpoint.size, checkpoint.root, source))
         self.signed_size = checkpoint.size
 
-    def propose(self, records: Collection[entries.Entry]) -> None:
+    def propose(self, records: Collection[ControlEntry]) -> None:
         """Say which entries are about to be written; others will not be taken from now on."""
         self._intent = {record["event_id"] for record in records}
-        self._proposed = {
-            record["event_id"]: entries.heads_of(record)
-            for record in records
-            if entries.kind_of(record) == entries.EPOCH
-        }
+        self._proposed = {record["event_id"]: heads_of(record) for record in records if record["payload"][0] == EPOCH}
 
-    def take_control(self, record: Record, entry: Mapping[str, Any], adopt: bool = False) -> None:
+    def take_control(self, record: Record, entry: ControlEntry, adopt: bool = False) -> None:
         """Add one entry of the control log. Raises Inconsistent when it is a stranger's or contradicts the trees.
 
         ``adopt`` takes entries that no checkpoint on file covers as our own.
@@ -84,20 +81,20 @@ class Ledger:
         self.control.extend([record])
         self.seen.add(event_id)
         kind, payload = entry["payload"]
-        if kind == entries.EPOCH:
+        if kind == EPOCH:
             self._take_epoch(entry)
-        elif kind == entries.WRITER_SCHEMA:
+        elif kind == WRITER_SCHEMA:
             self.schema_ids.add(payload["schema_id"])
-        elif kind == entries.KEY_ROTATION:
+        elif kind == KEY_ROTATION:
             self.rotation = payload
 
-    def _take_epoch(self, entry: Mapping[str, Any]) -> None:
-        heads = entries.heads_of(entry)
+    def _take_epoch(self, entry: ControlEntry) -> None:
+        heads = heads_of(entry)
         if self._proposed.pop(entry["event_id"], None) == heads:
             return  # our own, just written: the trees have gone on meanwhile
         source = f"the epoch at leaf {self.control.size - 1} of the control log"
         for head in heads:
-            self.log(head.log_id).promise(Promise(head.size, head.root, source))
+            self.log(head.log_id, head.topic).promise(Promise(head.size, head.root, source))
 
     def open_promises(self) -> dict[str, Promise]:
         """Return the promises that the records so far do not reach, by log."""

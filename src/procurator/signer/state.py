@@ -22,6 +22,7 @@ VERSION = 1
 class LogState:
     """One tree. ``root`` is redundant: it shows whether the frontier has been damaged."""
 
+    topic: str
     size: int
     next_offset: int
     frontier: tuple[bytes, ...]
@@ -30,7 +31,7 @@ class LogState:
     @classmethod
     def of(cls, tree: LogTree) -> Self:
         """Return the state of a tree."""
-        return cls(tree.size, tree.next_offset, tuple(tree.frontier), tree.head.root)
+        return cls(tree.topic, tree.size, tree.next_offset, tuple(tree.frontier), tree.head.root)
 
     def tree(self, log_id: str) -> LogTree:
         """Return the tree. Raises Fatal when root and frontier disagree."""
@@ -40,7 +41,7 @@ class LogState:
             raise Fatal(f"the signer's state of log {log_id} is damaged: {error}") from None
         if accumulator.root() != self.root:
             raise Fatal(f"the signer's state of log {log_id} is damaged: its root does not fit its frontier")
-        return LogTree(log_id, accumulator, self.next_offset)
+        return LogTree(log_id, self.topic, accumulator, self.next_offset)
 
 
 @dataclass(frozen=True)
@@ -94,9 +95,16 @@ def parse(text: str, where: str) -> SignerState:
 
 def _render_log(log: LogState) -> dict[str, Any]:
     frontier = [node.hex() for node in log.frontier]
-    return {"size": log.size, "next_offset": log.next_offset, "root": log.root.hex(), "frontier": frontier}
+    return {
+        "topic": log.topic,
+        "size": log.size,
+        "next_offset": log.next_offset,
+        "root": log.root.hex(),
+        "frontier": frontier,
+    }
 
 
 def _parse_log(stored: Mapping[str, Any]) -> LogState:
     frontier = tuple(bytes.fromhex(node) for node in stored["frontier"])
-    return LogState(int(stored["size"]), int(stored["next_offset"]), frontier, bytes.fromhex(stored["root"]))
+    root = bytes.fromhex(stored["root"])
+    return LogState(str(stored["topic"]), int(stored["size"]), int(stored["next_offset"]), frontier, root)

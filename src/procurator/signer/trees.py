@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from procurator.control_entries import Head
 from procurator.errors import Fatal
 from procurator.leaf import leaf_hashes
 from procurator.merkle import Accumulator
@@ -24,16 +25,6 @@ class Record(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
-    """How far a log goes. ``next_offset`` is the offset after the last leaf's, 0 without leaves."""
-
-    log_id: str
-    size: int
-    next_offset: int
-    root: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class Promise:
     """What the tree must be once it has ``size`` leaves; ``source`` says who promised it."""
 
@@ -45,8 +36,9 @@ class Promise:
 class LogTree:
     """The tree of one log and the promises it has still to keep."""
 
-    def __init__(self, log_id: str, accumulator: Accumulator | None = None, next_offset: int = 0) -> None:
+    def __init__(self, log_id: str, topic: str, accumulator: Accumulator | None = None, next_offset: int = 0) -> None:
         self.log_id = log_id
+        self.topic = topic
         self.next_offset = next_offset
         self._accumulator = accumulator or Accumulator()
         self._promises: deque[Promise] = deque()
@@ -64,7 +56,7 @@ class LogTree:
     @property
     def head(self) -> Head:
         """The head of what was read so far."""
-        return Head(self.log_id, self.size, self.next_offset, self._accumulator.root())
+        return Head(self.log_id, self.topic, self.size, self.next_offset, self._accumulator.root())
 
     @property
     def open_promise(self) -> Promise | None:

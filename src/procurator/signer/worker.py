@@ -7,26 +7,27 @@ signed twice gives the same bytes.
 
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from procurator.avro_schemas.codec import Decoder, load_schema
 from procurator.clock import now_us
+from procurator.control_entries import EPOCH, WRITER_SCHEMA, ControlEntry, Head, parse
 from procurator.errors import Rejected, Unavailable, UserError
 from procurator.kafka import Topics
 from procurator.leaf import log_id
 from procurator.private_files import replace_file
 from procurator.registry import Registry
 from procurator.signer import entries, requests
+from procurator.signer import state as states
 from procurator.signer.ledger import Ledger
 from procurator.signer.notary import Notary
 from procurator.signer.policy import SigningPolicy
 from procurator.signer.schemas import SchemaIds
-from procurator.signer.state import SignerState, parse, render
+from procurator.signer.state import SignerState
 from procurator.signer.transport import ControlWriter, LogReader, partitions_of
-from procurator.signer.trees import Head, Inconsistent, Record
+from procurator.signer.trees import Inconsistent, Record
 from procurator.topics import CHECKPOINTS, LEDGER_CONTROL, TOPICS
 
 LEDGERED = tuple(topic.name for topic in TOPICS if topic.ledgered)
@@ -90,7 +91,7 @@ class SignerWorker:
         self._checkpoint_schema_id = self._registry.schema_id(self._checkpoint_schema)
         control_log_id = log_id(self._described[LEDGER_CONTROL.name][0], 0)
         path = self._config.state_file
-        stored = parse(path.read_text("utf-8"), str(path)) if path.exists() else None
+        stored = states.parse(path.read_text("utf-8"), str(path)) if path.exists() else None
         self._ledger = Ledger(control_log_id, stored)
         self._state: SignerState = stored or self._ledger.state()
         # Only when every earlier transaction has ended does the control log show all that was written.
@@ -124,7 +125,7 @@ class SignerWorker:
         while control_log_id not in self._reader.at_end and not self._stopping():
             self._read()
         partitions = partitions_of(self._described)
-        trees = {each: ledger.log(each) for each in partitions.values() if each != control_log_id}
+        trees = {each: ledger.log(each, topic) for (topic, _), each in partitions.items() if each != control_log_id}
         self._reader.assign(partitions, {**trees, control_log_id: ledger.control})
         while not self._stopping() and (promises := ledger.open_promises()):
             for each, promise in promises.items():
@@ -141,11 +142,11 @@ class SignerWorker:
                 for record in records:
                     self._ledger.take_control(record, self._decode(record), self._config.adopt)
             else:
-                self._ledger.log(each).extend(records)
+                self._ledger.logs[each].extend(records)
 
-    def _decode(self, record: Record) -> Mapping[str, Any]:
+    def _decode(self, record: Record) -> ControlEntry:
         try:
-            return self._decoder.decode(record.value)
+            return parse(self._decoder, record.value)
         except Rejected as error:
             raise Inconsistent(f"offset {record.offset} of the control log is no entry of ours: {error}") from error
 
@@ -169,15 +170,15 @@ class SignerWorker:
         self._signed_heads = heads
         self._epoch_at_s = time.monotonic()
 
-    def _entries(self, heads: list[Head]) -> list[entries.Entry]:
+    def _entries(self, heads: list[Head]) -> list[ControlEntry]:
         """Return what to write: what was asked for, schemas that came up, and the epoch."""
         waiting = requests.waiting(self._config.requests_folder)
         payloads = [
             (each.event_id, each.kind, each.payload) for each in waiting if each.event_id not in self._ledger.seen
         ]
         schemas = self._schemas.payloads(self._ledger.schema_ids)
-        payloads += [(str(uuid.uuid4()), entries.WRITER_SCHEMA, schema) for schema in schemas]
-        payloads.append((str(uuid.uuid4()), entries.EPOCH, entries.epoch_payload(heads)))
+        payloads += [(str(uuid.uuid4()), WRITER_SCHEMA, schema) for schema in schemas]
+        payloads.append((str(uuid.uuid4()), EPOCH, entries.epoch_payload(heads)))
         now = now_us()
         return [entries.entry(event_id, now, self._ledger.ledger_id, kind, body) for event_id, kind, body in payloads]
 
@@ -216,5 +217,5 @@ class SignerWorker:
                 request.path.unlink(missing_ok=True)
 
     def _save(self, state: SignerState) -> None:
-        replace_file(self._config.state_file, render(state).encode())
+        replace_file(self._config.state_file, states.render(state).encode())
         self._state = state

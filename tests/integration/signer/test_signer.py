@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
@@ -12,6 +13,7 @@ from confluent_kafka import Consumer, TopicPartition
 from procurator.avro_schemas.codec import load_schema
 from procurator.checkpoint import Checkpoint, Signer, open_checkpoint
 from procurator.checkpoint_file import read_checkpoints
+from procurator.control_entries import EPOCH, KEY_ROTATION
 from procurator.errors import Fatal, Unavailable
 from procurator.kafka import Topics, consumer_config
 from procurator.key_files import load_signer, load_verifier, next_path, prepare_next, public_path
@@ -157,7 +159,7 @@ def test_a_strangers_entry_in_the_control_log_is_never_signed(config: SignerConf
 def test_a_forged_entry_is_refused_although_it_decodes(config: SignerConfig, publish: Publish) -> None:
     with signing(config) as worker:
         sign_until(worker, config, events=0)
-    forged = entries.entry("00000000-0000-4000-8000-00000000000f", 0, "x", entries.EPOCH, {"heads": []})
+    forged = entries.entry(str(UUID(int=15)), 0, str(UUID(int=7)), EPOCH, {"heads": []})
     schema = load_schema("ledger_control")
     registry = Registry(config.registry_url)
     publish(LEDGER_CONTROL.name, schema.encode(forged, registry.schema_id(schema)))
@@ -244,7 +246,7 @@ def test_rotation_is_signed_by_both_keys_once_then_by_the_new_one(config: Signer
         old = load_signer(config.key_file).verifier
         new = prepare_next(config.key_file).verifier
         payload = {"old_key": str(old), "new_key": str(new), "revoked": False, "reason": "yearly"}
-        ask(config.requests_folder, entries.KEY_ROTATION, payload)
+        ask(config.requests_folder, KEY_ROTATION, payload)
         while next_path(config.key_file).exists():
             worker.step()
         publish(SESSION_EVENTS.name, b"one")
