@@ -1,0 +1,135 @@
+"""``procurator demo``: the whole stack on this machine, with a simulated fleet at work on it."""
+
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from procurator.cli import EXIT_NO, console
+from procurator.cli.up import DataDir, PortOffset, ready_line, running_stack, say
+
+if TYPE_CHECKING:
+    from procurator.arrival import Select
+    from procurator.deploy.embedded.stack import Stack
+    from procurator.producers import Procurator
+    from procurator.producers.simulator.player import Played
+    from procurator.runtime import Stop
+
+#: Longer than any start of a component that died on the way.
+_ARRIVAL_S_MAX = 180.0
+
+
+def register(app: typer.Typer) -> None:
+    app.command(name="demo", help="Run the whole stack with a simulated fleet of agents on it.")(demo)
+
+
+def demo(
+    sessions: Annotated[int, typer.Option(min=1, max=100_000, help="sessions of the past day to publish at once")] = 60,
+    once: Annotated[
+        bool, typer.Option("--once", help="check that all is in the ledger, print a summary, exit")
+    ] = False,
+    seed: Annotated[
+        int | None, typer.Option(help="the same seed plays the same fleet; default: another each time")
+    ] = None,
+    data_dir: DataDir = None,
+    port_offset: PortOffset = 0,
+) -> None:
+    """Start everything, publish sessions of the past day, then play the fleet live until Ctrl-C."""
+    from procurator.clickhouse import ClickHouse
+    from procurator.producers import Procurator
+    from procurator.producers.simulator import simulate
+
+    seed = time.time_ns() % 2**32 if seed is None else seed
+    with running_stack(data_dir, port_offset) as (stack, stop):
+        print(ready_line(stack), flush=True)
+        clickhouse = ClickHouse(stack.clickhouse_url, "admin", stack.admin_key, "procurator")
+        with Procurator(kafka_bootstrap_servers=stack.kafka, schema_registry_url=stack.registry_url) as sdk:
+            say(f"publishing {sessions} sessions of the past day (seed {seed})")
+            played = simulate(sdk, sessions, seed)
+            sound = _await_arrival(clickhouse.rows, played, stop) and _check(clickhouse.rows)
+            _summary(played)
+            if not once and sound:
+                _play_live(sdk, stack, stop, seed)
+        clickhouse.close()
+    raise typer.Exit(stop.exit_code if stop.is_set() or sound else EXIT_NO)
+
+
+def _await_arrival(select: "Select", played: "list[Played]", stop: "Stop") -> bool:
+    """Wait until the ledger and the session states hold each published event once; say what is missing."""
+    from procurator.arrival import Arrival, arrival
+
+    expected = sum(session.events for session in played)
+    complete = Arrival(expected, expected, expected, expected, len(played))
+    deadline = time.monotonic() + _ARRIVAL_S_MAX
+    columns = (TextColumn("into the ledger"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task("", total=expected)
+        while True:
+            arrived = arrival(select, (session.session_id for session in played))
+            progress.update(bar, completed=min(arrived.counted, arrived.folded))
+            if arrived == complete:
+                return True
+            if time.monotonic() > deadline or stop.wait(0.2):
+                say(f"published {complete}, but arrived {arrived}")
+                return False
+
+
+def _check(select: "Select") -> bool:
+    """Reconcile every session, compute every tree again, and say what came of it."""
+    from procurator.arrival import trees
+    from procurator.reconcile import Policy, reconcile
+
+    reports = list(reconcile(select, Policy()))
+    differences = [difference for report in reports for difference in report.differences]
+    logs = list(trees(select))
+    faults = [f"{log.log_id}: {log.fault}" for log in logs if log.fault]
+    for fault in [*map(str, differences), *faults]:
+        say(fault)
+    sessions, leaves = sum(report.sessions for report in reports), sum(log.size for log in logs)
+    say(f"checked: {sessions} sessions against their recount, {len(differences)} differences;")
+    say(f"         {leaves} leaves in {len(logs)} trees, {len(faults)} at fault")
+    return not differences and not faults
+
+
+def _summary(played: "list[Played]") -> None:
+    """Print what was published, by status, on standard output."""
+    table = Table("status", title="In the ledger", title_justify="left")
+    figures = ("sessions", "events", "turns", "model calls", "tool calls", "tokens")
+    for figure in figures:
+        table.add_column(figure, justify="right")
+    sums: dict[str, Counter[str]] = {}
+    for session in played:
+        for row in (session.status, "all"):
+            sums.setdefault(row, Counter()).update(
+                {
+                    "sessions": 1,
+                    "events": session.events,
+                    "turns": session.turns,
+                    "model calls": session.model_calls,
+                    "tool calls": session.tool_calls,
+                    "tokens": session.tokens,
+                }
+            )
+    for status in sorted(sums, key=lambda name: (name == "all", name)):
+        table.add_row(status, *(f"{sums[status][figure]:,}" for figure in figures))
+    Console().print(table)
+
+
+def _play_live(sdk: "Procurator", stack: "Stack", stop: "Stop", seed: int) -> None:
+    """Play the fleet in real time until the stop is asked for."""
+    import threading
+
+    from procurator.producers.simulator import simulate_live
+
+    over = threading.Event()
+    player = threading.Thread(target=simulate_live, args=(sdk, over), kwargs={"seed": seed + 1}, name="fleet")
+    player.start()
+    say(f"the fleet is at work; read it at {stack.api_url}/v1/sessions, stop with Ctrl-C")
+    stop.wait()
+    say("stopping the fleet, then the stack")
+    over.set()
+    player.join()
