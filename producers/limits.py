@@ -25,7 +25,7 @@ def fit(payload: MutableMapping[str, Any]) -> Marks:
     for value in payload.values():
         if isinstance(value, str):
             characters += len(value) if value.isascii() else _SURELY_FITS_CHARACTERS
-        elif isinstance(value, MutableMapping):
+        elif isinstance(value, dict):
             characters += _SURELY_FITS_CHARACTERS
     return ([], []) if characters < _SURELY_FITS_CHARACTERS else _fit(payload)
 
@@ -67,5 +67,5 @@ def _texts(holder: MutableMapping[str, Any], prefix: str) -> Iterator[tuple[Muta
     for name, value in list(holder.items()):
         if isinstance(value, str):
             yield holder, name, prefix + name
-        elif isinstance(value, MutableMapping):
+        elif isinstance(value, dict):
             yield from _texts(value, f"{prefix}{name}.")

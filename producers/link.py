@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_SERVE_S = 0.5
+_SERVE_S = 0.1
 _SCHEMA = load_schema("session_event")
 
 
@@ -68,13 +68,13 @@ class Link:
         finally:
             self._closing.set()
             self.transport.close()
-            self._keeper.join(timeout=2 * _SERVE_S)
+            self._keeper.join()
 
     def _keep(self) -> None:
         pause_s = min(_SERVE_S, self._heartbeat_s / 4)
         look_at = 0.0
-        while not self._closing.is_set():
-            self.transport.serve(pause_s)
+        while not self._closing.wait(pause_s):
+            self.transport.serve()
             if time.monotonic() >= look_at:
                 self._beat()
                 look_at = time.monotonic() + min(5.0, self._heartbeat_s / 4)

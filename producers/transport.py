@@ -20,6 +20,7 @@ QUEUE_EVENTS_MAX = 100_000
 QUEUE_KIB_MAX = 256 * 1024
 #: Refused events that are named between two flushes; beyond, they are counted (and each is logged).
 FAILED_KEPT_MAX = 10_000
+_SERVE_EVERY = 64
 # Header, then the event id: a length byte and 36 characters. So a refused record says which event it was.
 _EVENT_ID = slice(6, 42)
 
@@ -30,8 +31,8 @@ class Transport(Protocol):
     def send(self, key: bytes, value: bytes) -> None:
         """Take one record. Raises Backpressure when it was not taken."""
 
-    def serve(self, timeout_s: float) -> None:
-        """Handle confirmations that have arrived, waiting for some at most ``timeout_s``."""
+    def serve(self) -> None:
+        """Handle the confirmations that have arrived."""
 
     def flush(self, deadline_s: float) -> None:
         """Wait until everything taken is confirmed. Raises DeliveryFailed saying exactly what is not."""
@@ -65,6 +66,7 @@ class KafkaTransport:
         self._failed: list[FailedEvent] = []
         self._failed_count = 0
         self._abandoned = False
+        self._sent_since_served = 0
         try:
             self._producer = Producer(producer_config(bootstrap_servers, **bounds, **overrides), logger=librdkafka_log)
         except KafkaException as error:
@@ -87,6 +89,11 @@ class KafkaTransport:
         except BaseException:
             self._settle(key)
             raise
+        # Confirmations are handled where events come from: another thread doing it would fight for the interpreter.
+        self._sent_since_served += 1
+        if self._sent_since_served >= _SERVE_EVERY:
+            self._sent_since_served = 0
+            self._producer.poll(0)
 
     def _produce(self, key: bytes, value: bytes) -> None:
         give_up_at = None
@@ -126,8 +133,8 @@ class KafkaTransport:
             else:
                 del self._unconfirmed[key]
 
-    def serve(self, timeout_s: float) -> None:
-        self._producer.poll(timeout_s)
+    def serve(self) -> None:
+        self._producer.poll(0)
 
     def flush(self, deadline_s: float) -> None:
         give_up_at = time.monotonic() + deadline_s
