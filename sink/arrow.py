@@ -52,6 +52,13 @@ def money(values: Sequence[Decimal | None]) -> Array:
     return pa.array(values, MONEY)
 
 
+def concatenated(parts: Sequence[dict[str, Array]]) -> dict[str, Array]:
+    """Return the columns of several parts one after the other; a single part is returned as it is."""
+    if len(parts) == 1:
+        return parts[0]
+    return {name: pa.concat_arrays([part[name] for part in parts]) for name in parts[0]}
+
+
 def ipc_stream(columns: dict[str, Array]) -> bytes:
     """Return an Arrow stream of one record batch."""
     batch = pa.record_batch(list(columns.values()), names=list(columns))

@@ -18,7 +18,7 @@ SESSIONS_MAX = 50_000
 
 
 class Repeats:
-    """Repeats of one log. ``ask`` is called at most once a batch, and only for sessions that are not in memory."""
+    """Repeats of one log. ``ask`` is called for sessions that are not in memory, all of a batch at once."""
 
     def __init__(self, ask: AskLedger, sessions_max: int = SESSIONS_MAX) -> None:
         self._ask = ask
@@ -26,17 +26,23 @@ class Repeats:
         # Least recently seen first, each with the number of its last batch.
         self._sessions: OrderedDict[str, tuple[int, Emitters]] = OrderedDict()
         self._batch = 0
+        self._first_offset = 0
 
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def observe(self, first_offset: int, events: Sequence[SessionEvent]) -> list[bool]:
-        """Note the events of a batch, in the order of their offsets, and tell of each whether it repeats another.
+    def begin(self, first_offset: int, session_ids: Iterable[str]) -> None:
+        """Begin a batch of records from ``first_offset`` on, of which probably these sessions are.
 
-        ``first_offset`` is that of the batch: every record before it has been observed, or is in the ledger.
+        Every record before that offset has been observed or is in the ledger.
         """
         self._batch += 1
-        self._load(first_offset, {event["session_id"]: None for event in events})
+        self._first_offset = first_offset
+        self._load(session_ids)
+
+    def observe(self, events: Sequence[SessionEvent]) -> list[bool]:
+        """Note the next events of the batch, by offset, and tell of each whether it repeats an earlier one."""
+        self._load({event["session_id"]: None for event in events})
         sessions = self._sessions
         repeated = []
         for event in events:
@@ -50,7 +56,7 @@ class Repeats:
     def forget(self, landed_batches: int) -> None:
         """Drop the sessions seen longest ago beyond the limit.
 
-        Only batches up to ``landed_batches`` are in the ledger: a session seen since must stay, the ledger could
+        Only the first ``landed_batches`` batches are in the ledger: a session seen since must stay, the ledger could
         not tell of it yet.
         """
         while len(self._sessions) > self._sessions_max:
@@ -59,18 +65,18 @@ class Repeats:
                 return
             del self._sessions[session_id]
 
-    def _load(self, first_offset: int, session_ids: dict[str, None]) -> None:
+    def _load(self, session_ids: Iterable[str]) -> None:
         unknown = []
         for session_id in session_ids:
             known = self._sessions.get(session_id)
             if known is None:
                 unknown.append(session_id)
-            else:
+            elif known[0] != self._batch:
                 self._sessions[session_id] = (self._batch, known[1])
                 self._sessions.move_to_end(session_id)
         if not unknown:
             return
-        found = self._ask(first_offset, unknown)
+        found = self._ask(self._first_offset, unknown)
         for session_id in unknown:
             emitters: Emitters = {}
             for emitter_id, sequences in found.get(session_id, {}).items():

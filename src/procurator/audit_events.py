@@ -3,13 +3,10 @@
 The counterpart of `procurator.events`: what a record shows is judged by that record alone.
 """
 
-import re
 from typing import TypedDict
 
 from procurator.avro_schemas.codec import Decoder
-from procurator.events import INTEGER_MAX, TIME_US_MAX, RuleBroken
-
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
+from procurator.events import INTEGER_MAX, TIME_US_MAX, RuleBroken, is_uuid
 
 
 class AuditEvent(TypedDict):
@@ -40,7 +37,7 @@ def parse(decoder: Decoder, value: bytes | None) -> AuditEvent:
     Raises a Rejected when none can be made of these bytes, ever; Unavailable when the registry is away.
     """
     event: AuditEvent = decoder.decode(value)  # type: ignore[assignment]
-    if not _UUID(event["event_id"]):
+    if not is_uuid(event["event_id"]):
         raise RuleBroken("event_id", f"{event['event_id']!r} is no UUID in lower case")
     if not 0 <= event["sequence"] <= INTEGER_MAX:
         raise RuleBroken("sequence", f"{event['sequence']} is not within 0 and 2^53")

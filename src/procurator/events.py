@@ -81,6 +81,11 @@ def parse(decoder: Decoder, value: bytes | None) -> SessionEvent:
     return event
 
 
+def is_uuid(text: str) -> bool:
+    """Tell whether ``text`` is a UUID as identities are written on the wire: canonical, in lower case."""
+    return _UUID(text) is not None
+
+
 def check(event: SessionEvent) -> None:
     """Raise RuleBroken for the first rule that ``event`` breaks by itself."""
     if not _UUID(event["session_id"]):
