@@ -23,28 +23,7 @@ STATUSES = ("COMPLETED",) * 8 + ("FAILED", "TERMINATED")
 START_US = 1_790_000_000_000_000
 
 _TRACES = Path(__file__).resolve().parents[2] / "shared" / "traces" / "tau-bench-airline-gpt-4o.json.gz"
-_WORDS = [
-    "the",
-    "agent",
-    "reads",
-    "an",
-    "order",
-    "asks",
-    "what",
-    "went",
-    "wrong",
-    "looks",
-    "into",
-    "the",
-    "stock",
-    "books",
-    "a",
-    "refund",
-    "and",
-    "writes",
-    "to",
-    "Jürgen",
-]
+_WORDS = ("the", "agent", "reads", "an", "order", "asks", "what", "went", "wrong", "in", "stock", "refund", "Jürgen")
 
 Payload = tuple[str, dict[str, Any]]
 

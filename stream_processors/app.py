@@ -1,6 +1,7 @@
 """The Faust app: group membership, fetching, flow control and commits around a `Worker`; and its life as a process."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -21,6 +22,8 @@ from procurator.stream_processors.worker import Worker
 from procurator.topics import MESSAGE_BYTES_MAX, PRICES, SESSION_EVENTS, SESSION_STATE
 
 _TOPIC_CHECK_S = 10.0
+#: States are many, live long and have no cycles: walking them again and again would cost a third of the time.
+_GC_THRESHOLD = (100_000, 20, 100)
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ def run(config: StreamConfig, announce_ready: Callable[[], None]) -> int:
     Raises UserError when something is not set up, Unavailable when a neighbour is away at the start, Fatal when
     another worker has taken a partition over or the topic was recreated: then start anew.
     """
+    gc.set_threshold(*_GC_THRESHOLD)
     topic_id, partitions = _describe(config)
     registry = Registry(config.registry_url)
     with PriceFeed(config.bootstrap_servers, registry, config.prices_topic) as prices:

@@ -24,13 +24,20 @@ from procurator.stream_processors.budgets.observer import Observer
 class PublishPolicy:
     """When a session's state is published: at once on a change of status, else at most once in `interval_s`.
 
+    Where that would take more than `share_max` of the time, as in a backlog, up to `interval_s_max`.
     `urgent_s` gathers changes of status that come close together into one transaction.
     """
 
     interval_s: float = 0.25
+    interval_s_max: float = 1.0
+    share_max: float = 0.05
     urgent_s: float = 0.02
     #: Sessions kept decoded, a partition; the others stand encoded in its table.
     live_max: int = 5_000
+
+    def interval_after(self, spent_s: float) -> float:
+        """Return the interval to keep when publishing everything once took ``spent_s`` of work."""
+        return min(max(self.interval_s, spent_s / self.share_max), self.interval_s_max)
 
 
 class Log(NamedTuple):
@@ -101,6 +108,8 @@ class SessionPartition:
         self.log = log
         self._observer = observer
         self.policy = policy
+        #: How long a state stays unpublished at most; the worker may stretch it.
+        self.interval_s = policy.interval_s
         self._table = table
         self._codec = codec
         self._event_decoder = event_decoder
@@ -163,7 +172,7 @@ class SessionPartition:
                         observer.observe(event, state, offset, broker_time_us, cost, prices)
                     if session_id not in dirty:
                         dirty[session_id] = offset
-                    if state.status != live.published_status:
+                    if state.status != live.published_status and live.published_status is not None:
                         self._urgent[session_id] = None
                 position = offset + 1
         finally:
@@ -208,7 +217,7 @@ class SessionPartition:
             self._evict()
 
     def _due(self, now_s: float) -> list[str]:
-        latest_s = now_s - self.policy.interval_s
+        latest_s = now_s - self.interval_s
         urgent, live = self._urgent, self._live
         return [name for name in self._dirty if name in urgent or live[name].published_s <= latest_s]
 

@@ -70,6 +70,8 @@ class Worker:
         self._codec = StateCodec(schema, state_schema_id, Decoder(schema, registry.fetch))
         self._owned: dict[int, Owned] = {}
         self._opening: set[StateLog] = set()
+        self._interval_s = policy.interval_s
+        self._encoding_s = 0.0
         self._urgent = asyncio.Event()
         self._publishing = asyncio.Lock()
         self._threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="state-log")
@@ -102,12 +104,17 @@ class Worker:
 
     async def publish_for_ever(self) -> None:
         """Publish what is due, until cancelled."""
+        swept_s = monotonic()
         while True:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._urgent.wait(), self.policy.interval_s)
                 await asyncio.sleep(self.policy.urgent_s)
             self._urgent.clear()
             await self._publish(everything=False)
+            if monotonic() - swept_s >= self._interval_s:
+                # All that was due in the meantime has been published once.
+                swept_s = monotonic()
+                self._interval_s, self._encoding_s = self.policy.interval_after(self._encoding_s), 0.0
 
     async def flush(self) -> None:
         """Publish everything, or give up after some seconds: what is not published is not committed either."""
@@ -135,7 +142,10 @@ class Worker:
             await asyncio.gather(*(self._publish_one(owned, everything) for owned in list(self._owned.values())))
 
     async def _publish_one(self, owned: Owned, everything: bool) -> None:
-        publication = owned.sessions.take(monotonic(), everything=everything)
+        owned.sessions.interval_s = self._interval_s
+        started_s = monotonic()
+        publication = owned.sessions.take(started_s, everything=everything)
+        self._encoding_s += monotonic() - started_s
         if publication is None:
             return
         loop = asyncio.get_running_loop()
