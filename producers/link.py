@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from procurator.avro_schemas.codec import load_schema
 from procurator.producers.transport import KafkaTransport, Transport
+from procurator.producers.wire import Encoder
 
 if TYPE_CHECKING:
     from procurator.producers.session import Session
@@ -24,7 +25,7 @@ class Link:
 
     def __init__(self, transport: Transport, schema_id: int, heartbeat_s: float) -> None:
         self.transport = transport
-        self._schema_id = schema_id
+        self._encode = Encoder(_SCHEMA, schema_id).encode
         self._heartbeat_s = heartbeat_s
         self._lock = threading.Lock()
         # Weak, so that a session its agent has dropped falls silent rather than looking alive for ever.
@@ -51,7 +52,7 @@ class Link:
 
     def send(self, key: bytes, event: Mapping[str, Any]) -> None:
         """Hand over one event (`procurator.events.SessionEvent`). Raises Backpressure when it was not taken."""
-        self.transport.send(key, _SCHEMA.encode(event, self._schema_id))
+        self.transport.send(key, self._encode(event))
 
     def opened(self, session: "Session") -> None:
         with self._lock:
