@@ -1,0 +1,165 @@
+"""``procurator verify``: whether the ledger, or a piece of it, is what was signed."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from procurator.cli import console
+
+if TYPE_CHECKING:
+    from procurator.config import Settings
+    from procurator.note_keys import Verifier
+    from procurator.verify.ledger import LedgerCheck
+    from procurator.verify.report import Report
+
+verify_app = typer.Typer(no_args_is_help=True, help="Verify the ledger, an export, a session or two checkpoints.")
+
+Keys = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--key", help="A verifier key, or a file with one; default: the signer's .pub file.", show_default=False
+    ),
+]
+Checkpoints = Annotated[
+    list[Path] | None,
+    typer.Option("--checkpoints", help="Files of checkpoints, anchors kept elsewhere among them.", show_default=False),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+NoPrices = Annotated[bool, typer.Option("--no-prices", help="Do not derive costs: needs no Kafka.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.add_typer(verify_app, name="verify")
+
+
+@verify_app.command()
+def ledger(
+    key: Keys = None, checkpoints: Checkpoints = None, no_prices: NoPrices = False, as_json: AsJson = False
+) -> None:
+    """Derive every leaf, column, tree and signature again from ClickHouse, and compare."""
+    from procurator.config import settings
+    from procurator.verify.ledger import verify_ledger
+
+    with _progress(as_json) as progress, _check(settings(), key, checkpoints, no_prices, progress) as check:
+        report = verify_ledger(check)
+    answer(report, as_json)
+
+
+@contextmanager
+def _check(
+    settings: "Settings",
+    key: list[str] | None,
+    checkpoints: list[Path] | None,
+    no_prices: bool,
+    progress: Callable[[str, int, int], None],
+) -> "Iterator[LedgerCheck]":
+    from functools import partial
+
+    from procurator.clickhouse import ClickHouse
+    from procurator.pricing import PriceBook
+    from procurator.sink.rederive import TABLES, Rederivation
+    from procurator.topics import LEDGER_CONTROL
+    from procurator.verify.ledger import LedgerCheck
+    from procurator.verify.source import LedgerSource
+    from procurator.verify.trust import claimed
+
+    notes = read_notes(checkpoints or [settings.checkpoints])
+    clickhouse = ClickHouse.of(settings)
+    prices = PriceBook() if no_prices else _prices(settings)
+    try:
+        yield LedgerCheck(
+            source=LedgerSource(clickhouse),
+            origin=claimed(notes[0]).origin,
+            notes=notes,
+            keys=trusted_keys(key, settings),
+            tables={topic: table for topic, table in TABLES.items() if topic != LEDGER_CONTROL.name},
+            derive=lambda schema, topics: partial(
+                _without_costs if no_prices else _all, Rederivation(schema, topics, prices)
+            ),
+            progress=progress,
+        )
+    finally:
+        clickhouse.close()
+
+
+def _all(derive: Any, *columns: Any) -> Any:
+    return derive(*columns)
+
+
+def _without_costs(derive: Any, *columns: Any) -> Any:
+    return {name: values for name, values in derive(*columns).items() if name not in ("cost_usd", "price_version")}
+
+
+def _prices(settings: "Settings") -> Any:
+    from procurator.price_feed import PriceFeed
+    from procurator.registry import Registry
+
+    registry = Registry(settings.schema_registry_url)
+    try:
+        with PriceFeed(settings.kafka_bootstrap_servers, registry) as feed:
+            return feed.book
+    finally:
+        registry.close()
+
+
+def trusted_keys(given: list[str] | None, settings: "Settings") -> "list[Verifier]":
+    """Return the verifier keys given as texts or files, by default the one beside the signer's key."""
+    from procurator.key_files import load_verifier, parse_verifier, public_path
+
+    if not given:
+        return [load_verifier(public_path(settings.signing_key))]
+    return [parse_verifier(text, "--key") if "+" in text else load_verifier(Path(text)) for text in given]
+
+
+def read_notes(files: list[Path]) -> list[bytes]:
+    """Return the checkpoints in files, in their order. Raises UserError when there is none."""
+    from procurator.checkpoint_file import read_checkpoints
+    from procurator.errors import UserError
+
+    notes = [note for file in files if file.exists() for note in read_checkpoints(file)]
+    if not notes:
+        raise UserError(f"no checkpoint in {', '.join(map(str, files))}: name a file with --checkpoints")
+    return notes
+
+
+def answer(report: "Report", as_json: bool) -> None:
+    """Print a report and exit with its verdict."""
+    shown = report.to_json()
+    if as_json:
+        print(json.dumps(shown))
+    else:
+        _show(shown)
+    raise typer.Exit(int(report.verdict))
+
+
+def _show(report: dict[str, Any]) -> None:
+    words = {"sound": "sound", "tampered": "TAMPERED", "cannot_tell": "cannot tell"}
+    print(f"{words[report['verdict']]}: {report['anchor']}")
+    for finding in report["findings"]:
+        since = f" ({finding['since']})" if finding.get("since") else ""
+        print(f"  {finding['verdict']} {finding['what']}: {finding['where']}: {finding['message']}{since}")
+    if report["findings_total"] > len(report["findings"]):
+        print(f"  … {report['findings_total'] - len(report['findings'])} more")
+    for gap in report["completeness"]:
+        print(f"  incomplete {gap['what']}: {gap['where']}: {gap['count']}")
+    print("  " + ", ".join(f"{name} {count}" for name, count in sorted(report["counts"].items()) if count))
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    from rich.progress import Progress
+
+    with Progress(console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+        tasks: dict[str, Any] = {}
+
+        def report(step: str, done: int, total: int) -> None:
+            if step not in tasks:
+                tasks[step] = bar.add_task(step, total=total or None)
+            bar.update(tasks[step], completed=done)
+
+        yield report
