@@ -2,7 +2,9 @@
 
 import random
 import socket
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields
+from itertools import islice
 from pathlib import Path
 
 from procurator.errors import UserError
@@ -89,12 +91,13 @@ class Ports:
             raise UserError(f"{what} {verb} in use; use --port-offset N, or set {hints}")
 
 
-def free_ports(count: int) -> list[int]:
-    """Return ``count`` different ports that nothing listens on now."""
-    found = [port for port in random.sample(_FREE_PORTS, 50 + count) if can_listen(port)]
+def free_ports(count: int, besides: Collection[int] = ()) -> list[int]:
+    """Return ``count`` different ports that nothing listens on now, none of them in ``besides``."""
+    tried = (port for port in random.sample(_FREE_PORTS, 50 + count) if port not in besides)
+    found = list(islice(filter(can_listen, tried), count))
     if len(found) < count:
         raise UserError(f"cannot find {count} free ports on {HOST}")
-    return found[:count]
+    return found
 
 
 def can_listen(port: int) -> bool:

@@ -7,7 +7,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 
@@ -107,7 +107,7 @@ class Stack:
         return Plan(
             layout=self.layout,
             ports=self.config.ports,
-            controller_port=free_ports(1)[0],
+            controller_port=free_ports(1, besides=asdict(self.config.ports).values())[0],
             credentials=credentials,
             cache_dir=provisions.cache_dir,
             java=provisions.java,

@@ -20,6 +20,7 @@ from procurator.errors import UserError
 #: A log larger than this is put aside (as ``name.log.1``) when its process starts.
 LOG_BYTES_MAX = 16 << 20
 _POLL_S = 0.05
+_ARGUMENT_CHARS_MAX = 400
 
 Say = Callable[[str], None]
 
@@ -172,7 +173,7 @@ class _Child:
                 self.spec.ready_file.unlink(missing_ok=True)
             with _open_log(self._log) as log:
                 now = datetime.now(UTC).isoformat(timespec="milliseconds")
-                log.write(f"--- {now} start {self.starts}: {' '.join(self.spec.argv)[:400]}\n".encode())
+                log.write(f"--- {now} start {self.starts}: {_shown(self.spec.argv)}\n".encode())
                 log.flush()
                 self._process = subprocess.Popen(
                     self.spec.argv,
@@ -242,6 +243,11 @@ class _Child:
         lines = [] if self._end.startswith("could not") else text.splitlines()
         last = next((line for line in reversed(lines) if line.strip()), "")
         return f"{self.spec.name} did not start: it {self._end}: {last.strip()[:300]} (see {self._log})"
+
+
+def _shown(argv: tuple[str, ...]) -> str:
+    """Return a command to read; an argument as long as a class path is cut."""
+    return " ".join(part if len(part) <= _ARGUMENT_CHARS_MAX else f"{part[:80]}…" for part in argv)
 
 
 def _open_log(path: Path) -> BinaryIO:

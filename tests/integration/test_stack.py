@@ -9,8 +9,11 @@ import httpx
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from procurator.config import settings
 from procurator.deploy.embedded.layout import Ports
+from procurator.deploy.embedded.provision import Provisions
 from procurator.deploy.embedded.stack import Stack, StackConfig
+from procurator.deploy.embedded.warm import is_warm, warm
 from procurator.errors import UserError
 
 
@@ -45,6 +48,23 @@ def test_a_topic_is_not_created_by_asking_for_it(broker_stack: Stack) -> None:
     admin = AdminClient({"bootstrap.servers": broker_stack.kafka})
     admin.list_topics("never-created", timeout=30)
     assert "never-created" not in admin.list_topics(timeout=30).topics
+
+
+def test_start_caches_are_recorded_and_used(tmp_path: Path) -> None:
+    installed, provisions = settings().cache_dir.expanduser(), Provisions(tmp_path / "cache")
+    provisions.cache_dir.mkdir()
+    for part in (provisions.maven_dir, provisions.registry_dir):
+        part.symlink_to(installed / part.name)
+    assert not is_warm(provisions)
+    warm(provisions, pytest.fail)
+    assert is_warm(provisions)
+    assert [path for path in provisions.cache_dir.iterdir() if path.name.startswith(".")] == []
+    config = StackConfig(tmp_path, Ports.free(), frozenset({"kafka", "registry"}), provisions.cache_dir)
+    with Stack(config) as stack:
+        for name in ("kafka", "registry"):
+            log = stack.log(name).read_text()
+            assert f"-XX:AOTCache={provisions.start_cache(name)}" in log
+            assert "error][aot" not in log
 
 
 def test_the_admin_key_may_be_given_at_the_first_start_only(tmp_path: Path) -> None:

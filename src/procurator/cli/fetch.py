@@ -84,6 +84,8 @@ class _Progress:
     def report(self, artifact: "Artifact", have: int) -> None:
         """Show that ``have`` bytes of one artifact are here."""
         with self._lock:
+            if self._here.get(artifact.path) == have:
+                return
             self._here[artifact.path] = have
             done = sum(self._here.values())
             self._bar.update(self._task, completed=done)
