@@ -111,7 +111,7 @@ class Procurator:
         ``workflow_id`` or ``parent_session_id``, else API. ``session_id`` is drawn unless given (a UUID). Raises
         UserError for a value that makes no sense.
         """
-        agent_id = agent or self._agent
+        agent_id = safe_text(agent or self._agent)
         user_id = user or self._user
         fallback_name = agent_id if agent else self._defaults.agent_name or agent_id
         started = {
@@ -216,13 +216,17 @@ class Procurator:
         with self._lock:
             if self._link is None:
                 if self._given_transport is not None:
-                    self._link = Link(self._given_transport, 1, self._heartbeat_s)
+                    self._link = Link(self._given_transport, 1, self._heartbeat_s, self._flush_s)
                 else:
                     self._link = Link.connect(
-                        self._bootstrap_servers, self._schema_registry_url, self._queue_wait_s, self._heartbeat_s
+                        self._bootstrap_servers,
+                        self._schema_registry_url,
+                        self._queue_wait_s,
+                        self._heartbeat_s,
+                        self._flush_s,
                     )
-                # Runs when nobody holds this object any more, and at the interpreter's exit.
-                self._finalizer = weakref.finalize(self, _finish, self._link, self._flush_s)
+                self._finalizer = weakref.finalize(self, self._link.orphan)
+                self._finalizer.atexit = False  # The link sees to that by itself.
             return self._link
 
     def _opened(self, session: Session) -> None:
@@ -231,13 +235,6 @@ class Procurator:
     def _closed(self, session: Session) -> None:
         if self._link is not None:
             self._link.closed(session)
-
-
-def _finish(link: Link, deadline_s: float) -> None:
-    try:
-        link.close(deadline_s)
-    except DeliveryFailed as failure:
-        log.error("%s", failure)
 
 
 def _origin(schedule_id: str | None, workflow_id: str | None, parent_session_id: str | None) -> Origin:

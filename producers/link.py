@@ -1,5 +1,6 @@
 """IO: the way from a process's sessions to the topic: encoding, a transport, and the one thread that keeps them."""
 
+import atexit
 import logging
 import threading
 import time
@@ -8,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from procurator.avro_schemas.codec import load_schema
+from procurator.producers.errors import DeliveryFailed
 from procurator.producers.transport import KafkaTransport, Transport
 from procurator.producers.wire import Encoder
 
@@ -18,13 +20,16 @@ log = logging.getLogger(__name__)
 
 _SERVE_S = 0.1
 _SCHEMA = load_schema("session_event")
+_open: "set[Link]" = set()
 
 
 class Link:
     """Sends encoded events. One daemon thread handles confirmations and heartbeats for all sessions of the process."""
 
-    def __init__(self, transport: Transport, schema_id: int, heartbeat_s: float) -> None:
+    def __init__(self, transport: Transport, schema_id: int, heartbeat_s: float, flush_s: float) -> None:
         self.transport = transport
+        self._flush_s = flush_s
+        self._is_orphan = False
         self._encode = Encoder(_SCHEMA, schema_id).encode
         self._heartbeat_s = heartbeat_s
         self._lock = threading.Lock()
@@ -32,11 +37,12 @@ class Link:
         self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
         self._closing = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="procurator-keeper", daemon=True)
+        _open.add(self)
         self._keeper.start()
 
     @classmethod
     def connect(
-        cls, bootstrap_servers: str, schema_registry_url: str, queue_wait_s: float, heartbeat_s: float
+        cls, bootstrap_servers: str, schema_registry_url: str, queue_wait_s: float, heartbeat_s: float, flush_s: float
     ) -> "Link":
         """Return a link to a cluster. Raises Unavailable when Kafka or registry is away, UserError without setup."""
         from procurator.registry import Registry
@@ -48,7 +54,7 @@ class Link:
             registry.close()
         transport = KafkaTransport(bootstrap_servers, queue_wait_s)
         transport.check()
-        return cls(transport, schema_id, heartbeat_s)
+        return cls(transport, schema_id, heartbeat_s, flush_s)
 
     def send(self, key: bytes, event: Mapping[str, Any]) -> None:
         """Hand over one event (`procurator.events.SessionEvent`). Raises Backpressure when it was not taken."""
@@ -69,13 +75,32 @@ class Link:
         finally:
             self._closing.set()
             self.transport.close()
-            self._keeper.join()
+            _open.discard(self)
+            if threading.current_thread() is not self._keeper:
+                self._keeper.join()
+
+    def orphan(self) -> None:
+        """Let the keeper deliver what is queued and close: nobody holds the Procurator any more.
+
+        Does nothing itself, since the garbage collector may call it in the midst of anything.
+        """
+        self._is_orphan = True
+
+    def finish(self) -> None:
+        """Close; what was not delivered is logged, since there is nobody left to raise it to."""
+        try:
+            self.close(self._flush_s)
+        except DeliveryFailed as failure:
+            log.error("%s", failure)
 
     def _keep(self) -> None:
         pause_s = min(_SERVE_S, self._heartbeat_s / 4)
         look_at = 0.0
         while not self._closing.wait(pause_s):
             self.transport.serve()
+            if self._is_orphan:
+                self.finish()
+                return
             if time.monotonic() >= look_at:
                 self._beat()
                 look_at = time.monotonic() + min(5.0, self._heartbeat_s / 4)
@@ -89,3 +114,9 @@ class Link:
             # The thread serves every session: one that cannot speak must not silence the others.
             except Exception as error:  # noqa: BLE001
                 log.warning("no heartbeat of session %s: %s", session.session_id, error)
+
+
+@atexit.register
+def _finish_all() -> None:
+    for link in list(_open):
+        link.finish()

@@ -45,14 +45,13 @@ class RecordedEvent:
     estimated: list[str]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _OpenCall:
     call: Call
     call_id: str
     turn_index: int
     started_us: int
     completed: bool = False
-    answered: bool = False
 
 
 @dataclass(slots=True)
@@ -72,7 +71,8 @@ class Recording:
     _now_us: int = 0
     _turns: int = 0
     _context_characters: int = 0
-    _calls: list[_OpenCall] = field(default_factory=list)
+    #: Calls that no message has answered yet, in order.
+    _unanswered: list[_OpenCall] = field(default_factory=list)
     _call_ids: set[str] = field(default_factory=set)
 
     @property
@@ -137,12 +137,11 @@ class Recording:
             is_time_guessed,
         )
         if not message.is_demonstration:
-            for call in message.calls:
-                self._start(call)
-            if message.execution is not None and len(message.calls) == 1:
+            started = [self._start(call) for call in message.calls]
+            if message.execution is not None and len(started) == 1:
                 latency_ms = message.execution.latency_ms
                 self._now_us += int((latency_ms or 0) * US_PER_MS)
-                self._complete(self._calls[-1], message.execution.output, latency_ms)
+                self._complete(started[0], message.execution.output, latency_ms)
         self._turns += 1
         self._context_characters += _characters(message)
 
@@ -175,14 +174,15 @@ class Recording:
         )
         return call_id
 
-    def _start(self, call: Call) -> None:
+    def _start(self, call: Call) -> _OpenCall:
         wanted = call.source_id or f"call-{self._turns}"
         call_id, again = wanted, 1
         while call_id in self._call_ids:  # Some recordings use an id twice; in a session it must be one call's.
             again += 1
             call_id = f"{wanted}#{again}"
         self._call_ids.add(call_id)
-        self._calls.append(_OpenCall(call, call_id, self._turns, self._now_us))
+        started = _OpenCall(call, call_id, self._turns, self._now_us)
+        self._unanswered.append(started)
         self._add(
             TOOL_CALL_STARTED,
             {
@@ -193,28 +193,26 @@ class Recording:
             },
             True,
         )
+        return started
 
     def _answered(self, message: Message) -> _OpenCall | None:
         """Return the earliest unanswered call that this result may belong to: by id, else by name, else any."""
-        waiting = [call for call in self._calls if not call.answered]
+        waiting = self._unanswered
         if message.result_of is not None:
             waiting = [call for call in waiting if call.call.source_id == message.result_of]
         elif message.name is not None:
             waiting = [call for call in waiting if call.call.name == message.name] or waiting
         if waiting:
             found = waiting[0]
-        elif message.is_demonstration or (message.result_of is None and message.name is None):
+            self._unanswered.remove(found)
+            return found
+        if message.is_demonstration or (message.result_of is None and message.name is None):
             return None
-        else:  # A result whose call was not recorded: the call happened all the same.
-            call = Call(message.result_of, message.name or "unknown", "")
-            call_id = f"{message.result_of or 'call'}#result-{self._turns}"
-            if message.result_of and message.result_of not in self._call_ids:
-                call_id = message.result_of
-            self._call_ids.add(call_id)
-            found = _OpenCall(call, call_id, self._turns, self._now_us)
-            self._calls.append(found)
-        found.answered = True
-        return found
+        # A result whose call was not recorded: the call happened all the same.
+        wanted = message.result_of
+        call_id = wanted if wanted and wanted not in self._call_ids else f"{wanted or 'call'}#result-{self._turns}"
+        self._call_ids.add(call_id)
+        return _OpenCall(Call(wanted, message.name or "unknown", ""), call_id, self._turns, self._now_us)
 
     def _complete(self, open_call: _OpenCall, output: str, latency_ms: float | None) -> None:
         open_call.completed = True

@@ -1,6 +1,7 @@
 """A session records what happens in its block, exactly, whatever leaves it."""
 
 import asyncio
+import gc
 import threading
 from collections.abc import Iterator
 from decimal import Decimal
@@ -253,3 +254,24 @@ def test_a_silent_session_says_that_it_lives() -> None:
     assert set(kinds[1:-1]) == {"Heartbeat"}
     assert [event["sequence"] for event in transport.events] == list(range(len(kinds)))
     assert transport.events[1]["payload"][1]["idle_ms"] >= 50
+
+
+def test_a_procurator_that_nobody_holds_delivers_what_is_queued() -> None:
+    class Watched(MemoryTransport):
+        def flush(self, deadline_s: float) -> None:
+            flushed.append(deadline_s)
+
+        def close(self) -> None:
+            closed.set()
+
+    flushed: list[float] = []
+    closed = threading.Event()
+
+    def agent() -> None:
+        with Procurator(transport=Watched(), flush_s=7, environment={}).session():
+            pass
+
+    agent()
+    gc.collect()
+    assert closed.wait(10)
+    assert flushed == [7]
