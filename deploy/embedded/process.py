@@ -46,7 +46,7 @@ class ProcessSpec:
     depends_on: tuple[str, ...] = ()
     one_shot: bool = False
     start_tries: int = 3
-    start_s: float = 60.0
+    start_s: float = 120.0
     stop_s: float = 5.0
     restart: RestartPolicy = RestartPolicy()
 
