@@ -8,7 +8,16 @@ from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from procurator.note_keys import KEY_ID_BYTES, CheckpointError, Signer, Verifier, check_name, check_text, decode
+from procurator.note_keys import (
+    KEY_ID_BYTES,
+    CheckpointError,
+    Signer,
+    UnknownSigner,
+    Verifier,
+    check_name,
+    check_text,
+    decode,
+)
 
 NOTE_BYTES_MAX = 1_000_000
 SIGNATURES_MAX = 100  # the specification asks for at least 16
@@ -71,7 +80,7 @@ def read_note(note: bytes, verifiers: Sequence[Verifier]) -> Note:
             raise CheckpointError(f"signature of {name}+{key_id.hex()} does not verify")
         verified.update(dict.fromkeys(known))
     if not verified:
-        raise CheckpointError("note is not signed by any known key")
+        raise UnknownSigner("note is not signed by any known key")
     return Note(text, tuple(verified))
 
 

@@ -25,6 +25,10 @@ class CheckpointError(ProcuratorError):
     """A note, checkpoint or key that is malformed, of someone else, or not signed by a known key."""
 
 
+class UnknownSigner(CheckpointError):
+    """None of the keys that are known signed it: nothing is said about whether it was changed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verifier:
     """A public Ed25519 key with its name. Its text is ``name+key id in hex+base64(0x01 || key)``."""

@@ -13,6 +13,7 @@ from procurator.cli import console
 if TYPE_CHECKING:
     from procurator.config import Settings
     from procurator.note_keys import Verifier
+    from procurator.verify.consistency import BringProof
     from procurator.verify.ledger import LedgerCheck
     from procurator.verify.report import Report
 
@@ -29,6 +30,7 @@ Checkpoints = Annotated[
     typer.Option("--checkpoints", help="Files of checkpoints, anchors kept elsewhere among them.", show_default=False),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Api = Annotated[bool, typer.Option("--api", help="Ask the API (PROCURATOR_API_URL) instead of ClickHouse.")]
 NoPrices = Annotated[bool, typer.Option("--no-prices", help="Do not derive costs: needs no Kafka.")]
 
 
@@ -48,6 +50,114 @@ def ledger(
     with _progress(as_json) as progress, _check(settings(), key, checkpoints, no_prices, progress) as check:
         report = verify_ledger(check)
     answer(report, as_json)
+
+
+@verify_app.command()
+def bundle(file: Path, key: Keys = None, as_json: AsJson = False) -> None:
+    """Verify a session's export, offline, with nothing but the verifier key."""
+    from procurator.config import settings
+    from procurator.verify.bundle import verify_bundle
+    from procurator.verify.bundle_format import BUNDLE_BYTES_MAX
+
+    with file.open("rb") as opened:
+        data = opened.read(BUNDLE_BYTES_MAX + 1)
+    answer(verify_bundle(data, trusted_keys(key, settings())), as_json)
+
+
+@verify_app.command()
+def session(
+    session_id: str,
+    key: Keys = None,
+    checkpoints: Checkpoints = None,
+    no_prices: NoPrices = False,
+    as_json: AsJson = False,
+) -> None:
+    """Verify one session in ClickHouse: its entries, their place in the signed tree, their columns."""
+    from uuid import UUID
+
+    from procurator.config import settings
+    from procurator.errors import UserError
+    from procurator.verify.session import verify_session
+
+    try:
+        identity = UUID(session_id)
+    except ValueError:
+        raise UserError(f"{session_id} is no session id") from None
+    with _check(settings(), key, checkpoints, no_prices, lambda *_: None) as check:
+        report = verify_session(check, identity)
+    answer(report, as_json)
+
+
+@verify_app.command()
+def consistency(old: Path, new: Path, key: Keys = None, api: Api = False, as_json: AsJson = False) -> None:
+    """Verify that the checkpoint in NEW continues the one in OLD (the last one of each file)."""
+    from procurator.config import settings
+    from procurator.verify.consistency import verify_two
+
+    with _proofs(settings(), api) as (_, bring):
+        report = verify_two(read_notes([old])[-1], read_notes([new])[-1], trusted_keys(key, settings()), bring)
+    answer(report, as_json)
+
+
+@verify_app.command()
+def watch(
+    seen: Annotated[Path, typer.Option(help="The checkpoints that this watcher saw: its own anchor file.")],
+    key: Keys = None,
+    api: Api = False,
+    every_s: Annotated[float, typer.Option(min=1, help="Seconds between looks.")] = 30.0,
+    once: Annotated[bool, typer.Option("--once", help="Look once and exit.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check for ever that each new checkpoint continues the last one seen; exit at the first that does not."""
+    from procurator.checkpoint_file import append_checkpoint
+    from procurator.config import settings
+    from procurator.errors import Unavailable
+    from procurator.runtime import Stop
+    from procurator.verify.consistency import verify_two
+    from procurator.verify.report import Verdict
+
+    keys, stop = trusted_keys(key, settings()), Stop()
+    with _proofs(settings(), api) as (newest, bring):
+        while True:
+            try:
+                note = newest()
+                last = read_notes([seen])[-1] if seen.exists() else note
+                report = verify_two(last, note, keys, bring)
+                if report.verdict is Verdict.SOUND and (note != last or not seen.exists()):
+                    append_checkpoint(seen, note)
+            except Unavailable as error:
+                if once:
+                    raise
+                console.print(f"{error}; looking again", highlight=False, markup=False, soft_wrap=True)
+            else:
+                if once or report.verdict is Verdict.TAMPERED:
+                    answer(report, as_json)
+                console.print(f"{report.verdict.name.lower()}: {report.anchor}", highlight=False, soft_wrap=True)
+            if stop.wait(every_s):
+                raise typer.Exit(stop.exit_code)
+
+
+@contextmanager
+def _proofs(settings: "Settings", api: bool) -> "Iterator[tuple[Callable[[], bytes], BringProof]]":
+    """Yield what gives the newest checkpoint and what brings proofs: the API, or the file and the tables here."""
+    if api:
+        from procurator.verify.remote import RemoteLedger
+
+        remote = RemoteLedger(settings)
+        try:
+            yield remote.checkpoint, remote.consistency
+        finally:
+            remote.close()
+        return
+    from procurator.clickhouse import ClickHouse
+    from procurator.verify.seal import Sealer
+    from procurator.verify.source import LedgerSource
+
+    clickhouse = ClickHouse.of(settings)
+    try:
+        yield (lambda: read_notes([settings.checkpoints])[-1]), Sealer(LedgerSource(clickhouse)).consistency
+    finally:
+        clickhouse.close()
 
 
 @contextmanager
@@ -121,7 +231,10 @@ def read_notes(files: list[Path]) -> list[bytes]:
     from procurator.checkpoint_file import read_checkpoints
     from procurator.errors import UserError
 
-    notes = [note for file in files if file.exists() for note in read_checkpoints(file)]
+    notes = []
+    for file in filter(Path.exists, files):
+        # A note by itself, as the API gives it, has no empty line after it.
+        notes += list(read_checkpoints(file)) or [data for data in (file.read_bytes(),) if data]
     if not notes:
         raise UserError(f"no checkpoint in {', '.join(map(str, files))}: name a file with --checkpoints")
     return notes

@@ -10,24 +10,10 @@ from typing import Any
 from procurator.checkpoint import Checkpoint
 from procurator.control_entries import EPOCH, KEY_ROTATION, WRITER_SCHEMA, ControlEntry, Head, heads_of
 from procurator.leaf import parse_log_id
+from procurator.ledger_name import origin_of
 from procurator.signer.state import LogState, SignerState
 from procurator.signer.trees import Inconsistent, LogTree, Promise, Record
 from procurator.topics import LEDGER_CONTROL
-
-#: The name of every ledger of ours; the control topic's id makes an origin unique.
-ORIGIN_PREFIX = "procurator.ledger/"
-
-
-def origin_of(control_log_id: str) -> str:
-    """Return the origin line of the checkpoints over a control log: a recreated topic is another ledger."""
-    return f"{ORIGIN_PREFIX}{parse_log_id(control_log_id)[0]}"
-
-
-def control_log_of(origin: str) -> str:
-    """Return the id of the control log that checkpoints of ``origin`` are about. Raises LeafError for others."""
-    log_id = f"{origin.removeprefix(ORIGIN_PREFIX)}:0"
-    parse_log_id(log_id)
-    return log_id
 
 
 class Ledger:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from procurator.avro_schemas.codec import UnknownSchema
+from procurator.ledger_name import control_log_of
 from procurator.note_keys import Verifier
-from procurator.signer.ledger import control_log_of
 from procurator.verify.completeness import Sequences
 from procurator.verify.control import ControlAudit
 from procurator.verify.entries import Derive, EntryAudit

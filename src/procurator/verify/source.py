@@ -64,23 +64,69 @@ class LedgerSource:
                 return
             offset = page.column("offset")[-1].as_py() + 1
 
-    def leaves(self, table: str, log_id: str) -> Iterator[Leaves]:
-        """Yield a log's leaves by ascending offset; entries at one offset are in one page."""
-        offset = 0
+    def leaves(self, table: str, log_id: str, offset: int = 0) -> Iterator[Leaves]:
+        """Yield a log's leaves by ascending offset from ``offset`` on; entries at one offset are in one page."""
         while True:
-            page = self._arrow(
-                f"SELECT offset, leaf_index, leaf_hash FROM {table}"
-                " WHERE log_id = {log_id:String} AND offset >= {offset:UInt64}"
-                " ORDER BY log_id, offset LIMIT {limit:UInt64} WITH TIES",
-                {"log_id": log_id, "offset": offset, "limit": LEAVES_PAGE},
-            )
-            if not page.num_rows:
-                return
-            leaves = Leaves(*(page.column(name).to_pylist() for name in ("offset", "leaf_index", "leaf_hash")))
-            yield leaves
-            if page.num_rows < LEAVES_PAGE:
+            leaves = self.leaves_between(table, log_id, offset, None, LEAVES_PAGE)
+            if leaves.offsets:
+                yield leaves
+            if len(leaves.offsets) < LEAVES_PAGE:
                 return
             offset = leaves.offsets[-1] + 1
+
+    def leaves_between(self, table: str, log_id: str, first: int, end: int | None, limit: int) -> Leaves:
+        """Return the first ``limit`` leaves (more only at one offset) with offsets in [first, end)."""
+        page = self._arrow(
+            f"SELECT offset, leaf_index, leaf_hash FROM {table}"
+            " WHERE log_id = {log_id:String} AND offset >= {first:UInt64} AND offset < {end:UInt64}"
+            " ORDER BY log_id, offset LIMIT {limit:UInt64} WITH TIES",
+            {"log_id": log_id, "first": first, "end": 2**63 if end is None else end, "limit": limit},
+        )
+        return Leaves(*(page.column(name).to_pylist() for name in ("offset", "leaf_index", "leaf_hash")))
+
+    def session(self, session_id: str, limit: int) -> Any:
+        """Return the entries of a session by log and offset, at most ``limit`` and one more, as an Arrow table."""
+        return self._arrow(
+            "SELECT log_id, offset, leaf_index, toUnixTimestamp64Micro(broker_time) AS broker_time_us, key, value"
+            " FROM events WHERE session_id = {session_id:UUID}"
+            " ORDER BY session_id, log_id, offset LIMIT {limit:UInt64}",
+            {"session_id": session_id, "limit": limit + 1},
+        )
+
+    def session_rows(self, session_id: str) -> Any:
+        """Return the whole rows of a session as `entries` does."""
+        return self._arrow(
+            "SELECT *, toUnixTimestamp64Micro(broker_time) AS broker_time_us FROM events"
+            " WHERE session_id = {session_id:UUID} ORDER BY session_id, log_id, offset",
+            {"session_id": session_id},
+        )
+
+    def control_entries(self, log_id: str, kind: str, size: int, newest: int) -> list[ControlRow]:
+        """Return the ``newest`` last entries of one kind among the control log's first ``size``, newest first."""
+        page = self._arrow(
+            "SELECT offset, leaf_index, leaf_hash, toUnixTimestamp64Micro(broker_time) AS time, key, value"
+            " FROM ledger_control"
+            " WHERE log_id = {log_id:String} AND leaf_index < {size:UInt64} AND kind = {kind:String}"
+            " ORDER BY log_id DESC, offset DESC LIMIT {limit:UInt64}",
+            {"log_id": log_id, "size": size, "kind": kind, "limit": newest},
+        )
+        return [ControlRow(*row.values()) for row in page.to_pylist()]
+
+    def control_size(self, log_id: str) -> int:
+        """Return how many leaves of the control log the table has."""
+        ((size,),) = self._clickhouse.rows(
+            "SELECT if(count() = 0, 0, max(leaf_index) + 1) FROM ledger_control WHERE log_id = {log_id:String}",
+            {"log_id": log_id},
+        )
+        return int(size)
+
+    def event_place(self, event_id: str) -> list[tuple[str, int, str]]:
+        """Return (log, offset, session) of the entries with an event id."""
+        found = self._clickhouse.rows(
+            "SELECT log_id, offset, toString(session_id) FROM events WHERE event_id = {event_id:UUID} ORDER BY 1, 2",
+            {"event_id": event_id},
+        )
+        return [(log_id, offset, session_id) for log_id, offset, session_id in found]
 
     def entries(self, table: str, after: tuple[Any, ...] | None = None) -> Iterator[tuple[Any, tuple[Any, ...]]]:
         """Yield (Arrow table of whole rows, key of its last row) in the order of the table's key."""

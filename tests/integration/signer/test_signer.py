@@ -18,10 +18,10 @@ from procurator.errors import Fatal, Unavailable
 from procurator.kafka import Topics, consumer_config
 from procurator.key_files import load_signer, load_verifier, next_path, prepare_next, public_path
 from procurator.leaf import leaf_hashes, log_id
+from procurator.ledger_name import origin_of
 from procurator.merkle import root_hash
 from procurator.registry import Registry
 from procurator.signer import entries
-from procurator.signer.ledger import origin_of
 from procurator.signer.requests import ask
 from procurator.signer.state import parse
 from procurator.signer.trees import Inconsistent
