@@ -10,9 +10,12 @@ import errno
 import fcntl
 import logging
 import os
+import signal
 import socket
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -22,6 +25,14 @@ from procurator.errors import UserError
 
 GRACE_S = 2
 CLOSE_S = 2
+
+
+class _Server(uvicorn.Server):
+    """uvicorn raises the signal that stopped it once more when it is done, and so dies of it; this one returns."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -99,9 +110,11 @@ def _serve(options: argparse.Namespace, sock: socket.socket, lock: IO[str]) -> i
         timeout_graceful_shutdown=GRACE_S,
         timeout_keep_alive=30,
     )
-    server = uvicorn.Server(config)
+    server = _Server(config)
 
     async def run() -> None:
+        for sign in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(sign, server.handle_exit, sign, None)
         host, port = sock.getsockname()[:2]
         sys.stdout.write(f"ready http://{host}:{port} (ClickHouse {engine.version})\n")
         sys.stdout.flush()

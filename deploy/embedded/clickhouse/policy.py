@@ -43,6 +43,7 @@ _SYSTEM_TABLES = re.compile(
     r"one|numbers(_mt)?|zeros(_mt)?|settings|functions|formats|data_type_families|build_options|time_zones"
     r"|contributors|licenses|keywords"
 )
+_FINOPS_NOT = frozenset({"UseQuery", "Explain", "ShowProcesslistQuery"})
 _OPEN_DATABASES = frozenset({"finops", "_temporary_and_external_tables"})
 
 
@@ -186,7 +187,7 @@ def _judge_finops(asked: Asked) -> None:
     for node in asked.tree:
         if "Apply" in node.kind:
             raise _denied("the role finops may not use APPLY")
-        if node.kind in ("UseQuery", "Explain") or node.kind.startswith(("ShowCreate", "Check")):
+        if node.kind in _FINOPS_NOT or node.kind.startswith(("ShowCreate", "Check")):
             raise _denied(f"the role finops may not run {node.kind}")
         if node.kind in ("Identifier", "TableIdentifier"):
             _judge_name(asked, node.rest.split(" (alias")[0])

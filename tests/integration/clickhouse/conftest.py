@@ -24,6 +24,7 @@ class Endpoint:
     data_dir: Path
     process: subprocess.Popen[str] = field(init=False)
     url: str = field(init=False, default="")
+    client: httpx.Client = field(init=False)
 
     def start(self, *arguments: str) -> None:
         """Start the process and wait for its `ready` line."""
@@ -37,6 +38,7 @@ class Endpoint:
         line = self.process.stdout.readline()
         assert line.startswith("ready http://"), line
         self.url = line.split()[1]
+        self.client = httpx.Client(timeout=60)
 
     def kill(self) -> None:
         """SIGKILL, as a crash."""
@@ -47,6 +49,7 @@ class Endpoint:
         return self._end(signal.SIGTERM)
 
     def _end(self, sign: int) -> int:
+        self.client.close()
         os.kill(self.process.pid, sign)
         code = self.process.wait(timeout=10)
         assert self.process.stdout is not None
@@ -61,7 +64,7 @@ class Endpoint:
         else:
             extra["content"] = sql
         auth = (user, f"{user}-password")
-        return httpx.request(method, self.url, params=params, auth=auth, timeout=60, **extra)
+        return self.client.request(method, self.url, params=params, auth=auth, **extra)
 
     def value(self, sql: str, user: str = "admin", **params: Any) -> str:
         """The text of an answer that must be good."""
