@@ -33,7 +33,7 @@ demo: setup ## the whole stack with a simulated fleet, in the foreground
 	$(BIN)/procurator demo
 
 bench: setup ## every benchmark, one after the other
-	for name in producer stream sink query live e2e verify; do $(BIN)/procurator bench $$name || exit; done
+	for name in producer stream sink e2e verify; do $(BIN)/procurator bench $$name || exit; done
 
 lock: setup ## pin every dependency with its hashes
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --no-annotate \
