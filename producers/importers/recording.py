@@ -73,7 +73,7 @@ class Recording:
     _context_characters: int = 0
     #: Calls that no message has answered yet, in order.
     _unanswered: list[_OpenCall] = field(default_factory=list)
-    _call_ids: set[str] = field(default_factory=set)
+    _open_ids: set[str] = field(default_factory=set)
 
     @property
     def estimated(self) -> list[str]:
@@ -177,10 +177,11 @@ class Recording:
     def _start(self, call: Call) -> _OpenCall:
         wanted = call.source_id or f"call-{self._turns}"
         call_id, again = wanted, 1
-        while call_id in self._call_ids:  # Some recordings use an id twice; in a session it must be one call's.
+        # Some recordings use an id again once its call has completed, which the ledger takes; never two at once.
+        while call_id in self._open_ids:
             again += 1
             call_id = f"{wanted}#{again}"
-        self._call_ids.add(call_id)
+        self._open_ids.add(call_id)
         started = _OpenCall(call, call_id, self._turns, self._now_us)
         self._unanswered.append(started)
         self._add(
@@ -209,13 +210,12 @@ class Recording:
         if message.is_demonstration or (message.result_of is None and message.name is None):
             return None
         # A result whose call was not recorded: the call happened all the same.
-        wanted = message.result_of
-        call_id = wanted if wanted and wanted not in self._call_ids else f"{wanted or 'call'}#result-{self._turns}"
-        self._call_ids.add(call_id)
-        return _OpenCall(Call(wanted, message.name or "unknown", ""), call_id, self._turns, self._now_us)
+        call = Call(message.result_of, message.name or "unknown", "")
+        return _OpenCall(call, message.result_of or f"call-{self._turns}", self._turns, self._now_us)
 
     def _complete(self, open_call: _OpenCall, output: str, latency_ms: float | None) -> None:
         open_call.completed = True
+        self._open_ids.discard(open_call.call_id)
         failed = self.error_prefix is not None and output.startswith(self.error_prefix)
         waited_ms = max(0, self._now_us - open_call.started_us) / US_PER_MS
         self._add(

@@ -74,7 +74,8 @@ def test_every_tau_bench_message_is_a_turn_and_every_call_has_its_arguments_and_
         completed = payloads(events, "ToolCallCompleted")
         assert [c["output"] for c in completed] == answers
         assert [c["tool_call_id"] for c in completed] == [c["tool_call_id"] for c in started]
-        assert len({c["tool_call_id"] for c in started}) == len(started)
+        results = [m["tool_call_id"] for m in record["traj"] if m["role"] == "tool"]
+        assert [t["tool_call_id"] for t in payloads(events, "TurnRecorded") if t["role"] == "TOOL"] == results
         assert len(payloads(events, "ModelCallCompleted")) == sum(m["role"] == "assistant" for m in record["traj"])
 
 
@@ -180,7 +181,7 @@ def test_calls_are_matched_by_id_then_name_then_order() -> None:
     assert results == [c["tool_call_id"] for c in payloads(events, "ToolCallCompleted")]
 
 
-def test_an_id_used_twice_is_two_calls() -> None:
+def test_an_id_used_twice_is_two_calls_and_two_at_once_are_told_apart() -> None:
     asking = {"role": "assistant", "content": None, "tool_calls": [call("f", "{}", id="x")]}
     events = chat(
         asking,
@@ -188,10 +189,10 @@ def test_an_id_used_twice_is_two_calls() -> None:
         asking,
         {"role": "tool", "tool_call_id": "x", "content": "2"},
     )
-    assert [(c["tool_call_id"], c["output"]) for c in payloads(events, "ToolCallCompleted")] == [
-        ("x", "1"),
-        ("x#2", "2"),
-    ]
+    completed = payloads(events, "ToolCallCompleted")
+    assert [(c["tool_call_id"], c["output"]) for c in completed] == [("x", "1"), ("x", "2")]
+    at_once = chat({"role": "assistant", "tool_calls": [call("f", "{}", id="x"), call("f", "{}", id="x")]})
+    assert [c["tool_call_id"] for c in payloads(at_once, "ToolCallStarted")] == ["x", "x#2"]
 
 
 def test_a_result_without_its_call_is_a_call_and_a_call_without_result_stays_open() -> None:
