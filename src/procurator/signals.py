@@ -53,10 +53,10 @@ def signal(
 ) -> dict[str, Any]:
     """Return a raw record of signal.avsc.
 
-    ``because`` tells this cause from every other of its kind for the session; ``details`` are optional fields.
+    ``because`` tells this cause from every other of its sort for the session; ``details`` are optional fields.
     """
     record: dict[str, Any] = {
-        "signal_id": deterministic_id(kind, cause, session_id, *because),
+        "signal_id": deterministic_id("signal", cause, session_id, *because),
         "session_id": session_id,
         "org_id": org_id,
         "kind": kind,
