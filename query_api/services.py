@@ -6,6 +6,7 @@ from procurator.avro_schemas.codec import Decoder, load_schema
 from procurator.config import Settings
 from procurator.query_api.avro_json import Convert, converter
 from procurator.query_api.current import CurrentSessions
+from procurator.query_api.proofs import Proofs
 from procurator.query_api.store import Store
 from procurator.registry import Registry
 
@@ -19,6 +20,7 @@ class Services:
     sessions: CurrentSessions
     event_decoder: Decoder
     event_to_json: Convert
+    proofs: Proofs
 
     @classmethod
     def connect(cls, settings: Settings) -> "Services":
@@ -29,9 +31,11 @@ class Services:
         event_decoder = Decoder(event_schema, registry.fetch)
         state_decoder = Decoder(state_schema, registry.fetch)
         sessions = CurrentSessions(store, state_decoder, event_decoder, converter(state_schema.text))
-        return cls(store, registry, sessions, event_decoder, converter(event_schema.text))
+        proofs = Proofs(settings, registry)
+        return cls(store, registry, sessions, event_decoder, converter(event_schema.text), proofs)
 
     async def close(self) -> None:
         """Close the connections."""
         await self.store.close()
+        self.proofs.close()
         self.registry.close()

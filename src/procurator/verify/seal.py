@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from procurator.access import Scope
 from procurator.avro_schemas.codec import HEADER, Decoder, load_schema
 from procurator.checkpoint import Checkpoint
 from procurator.control_entries import EPOCH, WRITER_SCHEMA, Head, heads_of, parse
@@ -19,6 +20,8 @@ from procurator.verify.trust import claimed
 
 #: Writer schemas of the whole ledger; one version of a schema is one.
 SCHEMAS_MAX = 10_000
+
+_EVERYWHERE = Scope.everywhere()
 
 
 class Sealer:
@@ -55,12 +58,12 @@ class Sealer:
             raise Unavailable(f"the last epoch cannot be read: {error}") from error
         return rows[0], {head.log_id: head for head in heads_of(entry)}
 
-    def seal(self, session_id: UUID, notes: Sequence[bytes]) -> Bundle:
-        """Return the bundle of a session's entries as far as they are signed.
+    def seal(self, session_id: UUID, notes: Sequence[bytes], scope: Scope = _EVERYWHERE) -> Bundle:
+        """Return the bundle of a session's entries in ``scope``, as far as they are signed.
 
         Raises UserError when there is no such session, Unavailable while none of its entries is signed.
         """
-        table = self._source.session(str(session_id), ENTRIES_MAX)
+        table = self._source.session(str(session_id), ENTRIES_MAX, scope)
         if not table.num_rows:
             raise UserError(f"session {session_id} is not in the ledger")
         if table.num_rows > ENTRIES_MAX:
@@ -84,9 +87,19 @@ class Sealer:
         ranges = consistency_ranges(size1, size2)
         return self._blocks.proof("ledger_control", control_log_of(origin), ranges, size2)
 
-    def inclusion(self, table: str, log_id: str, leaf_index: int, size: int) -> list[bytes]:
-        """Return the inclusion proof of one leaf."""
-        return self._blocks.proof(table, log_id, inclusion_ranges(leaf_index, size), size)
+    def inclusion(
+        self, table: str, log_id: str, leaf_index: int, notes: Sequence[bytes]
+    ) -> tuple[bytes, Checkpoint, Head, list[bytes]]:
+        """Return note, checkpoint, the log's head in its last epoch, and the inclusion proof of one leaf under it.
+
+        Raises Unavailable while the leaf is not signed.
+        """
+        note, checkpoint = self.newest(notes)
+        head = self.heads(checkpoint)[1].get(log_id)
+        if head is None or leaf_index >= head.size:
+            raise Unavailable(f"leaf {leaf_index} of log {log_id} is not signed yet: try again in ten seconds")
+        ranges = inclusion_ranges(leaf_index, head.size)
+        return note, checkpoint, head, self._blocks.proof(table, log_id, ranges, head.size)
 
     def schemas(self, checkpoint: Checkpoint) -> dict[int, str]:
         """Return the writer schemas that the control log has, by id."""

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from procurator.access import Scope
 from procurator.clickhouse import ClickHouse
 from procurator.verify.control import ControlRow
 
@@ -84,13 +85,19 @@ class LedgerSource:
         )
         return Leaves(*(page.column(name).to_pylist() for name in ("offset", "leaf_index", "leaf_hash")))
 
-    def session(self, session_id: str, limit: int) -> Any:
-        """Return the entries of a session by log and offset, at most ``limit`` and one more, as an Arrow table."""
+    def session(self, session_id: str, limit: int, scope: Scope) -> Any:
+        """Return the entries of a session in scope by log and offset, at most ``limit`` and one, as an Arrow table."""
+        parameters: dict[str, Any] = {"session_id": session_id, "limit": limit + 1}
+
+        def bind(name: str, type_: str, value: object) -> str:
+            parameters[name] = value
+            return f"{{{name}:{type_}}}"
+
         return self._arrow(
             "SELECT log_id, offset, leaf_index, toUnixTimestamp64Micro(broker_time) AS broker_time_us, key, value"
-            " FROM events WHERE session_id = {session_id:UUID}"
+            f" FROM events WHERE session_id = {{session_id:UUID}} AND {scope.predicate(bind)}"
             " ORDER BY session_id, log_id, offset LIMIT {limit:UInt64}",
-            {"session_id": session_id, "limit": limit + 1},
+            parameters,
         )
 
     def session_rows(self, session_id: str) -> Any:
@@ -119,14 +126,6 @@ class LedgerSource:
             {"log_id": log_id},
         )
         return int(size)
-
-    def event_place(self, event_id: str) -> list[tuple[str, int, str]]:
-        """Return (log, offset, session) of the entries with an event id."""
-        found = self._clickhouse.rows(
-            "SELECT log_id, offset, toString(session_id) FROM events WHERE event_id = {event_id:UUID} ORDER BY 1, 2",
-            {"event_id": event_id},
-        )
-        return [(log_id, offset, session_id) for log_id, offset, session_id in found]
 
     def entries(self, table: str, after: tuple[Any, ...] | None = None) -> Iterator[tuple[Any, tuple[Any, ...]]]:
         """Yield (Arrow table of whole rows, key of its last row) in the order of the table's key."""

@@ -1,0 +1,63 @@
+"""IO: checkpoints, proofs and seals for the API, made from the tables in threads of their own."""
+
+from collections.abc import Callable
+from typing import TypeVar
+from uuid import UUID
+
+from starlette.concurrency import run_in_threadpool
+
+from procurator.access import Scope
+from procurator.checkpoint import Checkpoint
+from procurator.checkpoint_feed import CheckpointFeed
+from procurator.clickhouse import ClickHouse
+from procurator.config import Settings
+from procurator.control_entries import Head
+from procurator.registry import Registry
+from procurator.verify.bundle_format import render
+from procurator.verify.seal import Sealer
+from procurator.verify.source import LedgerSource
+from procurator.verify.trust import claimed
+
+T = TypeVar("T")
+
+
+class Proofs:
+    """What the routes of the ledger answer from. Every method raises Unavailable while nothing is signed."""
+
+    def __init__(self, settings: Settings, registry: Registry) -> None:
+        self._clickhouse = ClickHouse.of(settings)
+        self._feed = CheckpointFeed(settings.kafka_bootstrap_servers, registry)
+        self._sealer = Sealer(LedgerSource(self._clickhouse))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._feed.close()
+        self._clickhouse.close()
+
+    async def checkpoint(self) -> bytes:
+        """Return the newest note that the tables can prove."""
+        return await _aside(lambda: self._sealer.newest(self._feed.notes())[0])
+
+    async def consistency(self, size1: int, size2: int) -> tuple[str, list[bytes]]:
+        """Return the ledger's origin and the proof. Raises ProofError for sizes that no proof connects."""
+
+        def prove() -> tuple[str, list[bytes]]:
+            origin = claimed(self._feed.notes()[-1]).origin
+            return origin, self._sealer.consistency(origin, size1, size2)
+
+        return await _aside(prove)
+
+    async def seal(self, session_id: UUID, scope: Scope) -> bytes:
+        """Return a session's bundle. Raises UserError when there is none in scope."""
+        return await _aside(lambda: render(self._sealer.seal(session_id, self._feed.notes(), scope)))
+
+    async def inclusion(self, log_id: str, leaf_index: int) -> tuple[bytes, Checkpoint, Head, list[bytes]]:
+        """Return note, checkpoint, the log's head in its last epoch, and the proof of a leaf of session events.
+
+        Raises Unavailable while the leaf is not signed.
+        """
+        return await _aside(lambda: self._sealer.inclusion("events", log_id, leaf_index, self._feed.notes()))
+
+
+async def _aside(work: Callable[[], T]) -> T:
+    return await run_in_threadpool(work)

@@ -1,0 +1,81 @@
+"""The ledger's proofs: what an outsider needs to check that nothing was changed."""
+
+from base64 import b64encode
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from procurator.errors import UserError
+from procurator.merkle import SIZE_MAX, ProofError
+from procurator.query_api.models.ledger import Consistency, Inclusion
+from procurator.query_api.problems import FieldProblem, invalid, not_found
+from procurator.query_api.queries.places import EventPlace
+from procurator.query_api.routes.common import NOT_FOUND, PROBLEMS, InService, Nothing, ReadScope, answer
+
+router = APIRouter(prefix="/v1", tags=["ledger"], responses=PROBLEMS)
+
+
+class Sizes(BaseModel):
+    """Two sizes of the control log."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    from_size: int = Field(alias="from", ge=1, le=SIZE_MAX, description="Size in the older checkpoint.")
+    to_size: int = Field(alias="to", ge=1, le=SIZE_MAX, description="Size in the newer checkpoint.")
+
+
+@router.get("/ledger/checkpoint", response_class=Response, summary="Read the newest checkpoint")
+async def checkpoint(_scope: ReadScope, services: InService, _: Nothing) -> Response:
+    """The newest signed checkpoint that proofs can be had for: a C2SP signed note, as it was signed."""
+    return Response(await services.proofs.checkpoint(), media_type="text/plain; charset=utf-8")
+
+
+@router.get(
+    "/ledger/proof/{event_id}",
+    response_model=Inclusion,
+    summary="Prove an event",
+    responses=NOT_FOUND,
+)
+async def proof(scope: ReadScope, services: InService, event_id: UUID, _: Nothing) -> Response:
+    """The inclusion proof of one event under its log's last signed head."""
+    rows = await services.store.rows(EventPlace(scope=scope, event_id=event_id))
+    if not rows:
+        raise not_found(f"event {event_id} is not in the ledger")
+    place = rows[0]
+    note, _checkpoint, head, nodes = await services.proofs.inclusion(place["log_id"], place["leaf_index"])
+    return answer(
+        Inclusion(
+            log_id=place["log_id"],
+            leaf_index=place["leaf_index"],
+            offset=place["offset"],
+            leaf_hash=b64encode(bytes.fromhex(place["leaf_hash"])).decode(),
+            size=head.size,
+            root=b64encode(head.root).decode(),
+            proof=[b64encode(node).decode() for node in nodes],
+            checkpoint=note.decode(),
+        )
+    )
+
+
+@router.get("/ledger/consistency", response_model=Consistency, summary="Prove that one checkpoint continues another")
+async def consistency(_scope: ReadScope, services: InService, sizes: Annotated[Sizes, Query()]) -> Response:
+    """The consistency proof between two sizes of the control log, which are those of checkpoints."""
+    try:
+        origin, nodes = await services.proofs.consistency(sizes.from_size, sizes.to_size)
+    except ProofError as error:
+        raise invalid([FieldProblem(field="from", message=str(error))]) from error
+    shown = [b64encode(node).decode() for node in nodes]
+    return answer(Consistency(origin=origin, from_size=sizes.from_size, to_size=sizes.to_size, proof=shown))
+
+
+@router.get("/sessions/{session_id}/seal", response_class=Response, summary="Seal a session", responses=NOT_FOUND)
+async def seal(scope: ReadScope, services: InService, session_id: UUID, _: Nothing) -> Response:
+    """The session's bundle: its exact events as far as they are signed, and their proof (format: docs/ledger.md)."""
+    try:
+        data = await services.proofs.seal(session_id, scope)
+    except UserError as error:
+        raise not_found(str(error)) from error
+    headers = {"Content-Disposition": f'attachment; filename="session-{session_id}.json"'}
+    return Response(data, headers=headers, media_type="application/json")
