@@ -1,6 +1,7 @@
 """IO: everything `procurator sink` runs, wired from the settings."""
 
 import gc
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -13,6 +14,7 @@ from procurator import audit_events, events
 from procurator.avro_schemas.codec import Decoder, load_schema
 from procurator.clickhouse import ClickHouse
 from procurator.config import Settings
+from procurator.errors import Unavailable
 from procurator.kafka import Topics, consumer_config
 from procurator.price_feed import PriceFeed
 from procurator.registry import Registry
@@ -28,10 +30,13 @@ from procurator.sink.store import LedgerStore
 from procurator.sink.worker import Source, Worker
 from procurator.topics import AUDIT, LEDGER_CONTROL, SESSION_EVENTS
 
+_log = logging.getLogger(__name__)
+
 GROUP = "procurator-sink"
 SESSIONS_GROUP = "procurator-sink-sessions"
 #: A killed member's partitions wait this long for another (Kafka's own minimum).
 _SESSION_TIMEOUT_MS = 6_000
+_RETRY_S = 1.0
 
 
 def serve(settings: Settings, stop: Stop, ready: Callable[[], None]) -> None:
@@ -45,7 +50,10 @@ def serve(settings: Settings, stop: Stop, ready: Callable[[], None]) -> None:
         closing.callback(clickhouse.close)
         registry = Registry(settings.schema_registry_url)
         closing.callback(registry.close)
-        prices = closing.enter_context(PriceFeed(kafka, registry))
+        prices = _prices(kafka, registry, stop)
+        if prices is None:
+            return
+        closing.push(prices)
         sources = {
             SESSION_EVENTS.name: _events(LedgerStore(clickhouse, "events"), registry, prices),
             AUDIT.name: _audit(LedgerStore(clickhouse, "audit"), registry),
@@ -58,6 +66,17 @@ def serve(settings: Settings, stop: Stop, ready: Callable[[], None]) -> None:
         sessions = closing.enter_context(_beside(table.run, stop))
         Worker(_consumer(kafka, GROUP), topics, sources, inserter, stop).run(ready)
         sessions.result()
+
+
+def _prices(kafka: str, registry: Registry, stop: Stop) -> PriceFeed | None:
+    """Return the feed once all prices are read, however long Kafka and registry are away; None on a stop."""
+    while not stop.is_set():
+        try:
+            return PriceFeed(kafka, registry).__enter__()
+        except Unavailable as outage:
+            _log.warning("%s; waiting", outage)
+            stop.wait(_RETRY_S)
+    return None
 
 
 def _consumer(kafka: str, group: str) -> Consumer:

@@ -28,7 +28,7 @@ from procurator.partitioner import partition_of
 from procurator.registry import Registry
 from procurator.sink.migrate import migrate
 from procurator.sink.records import Record
-from procurator.topics import AUDIT, DEAD_LETTER, SESSION_EVENTS, SESSION_STATE
+from procurator.topics import AUDIT, DEAD_LETTER, SESSION_EVENTS, SESSION_STATE, Topic
 
 PARTITIONS = 4
 T = TypeVar("T")
@@ -193,7 +193,7 @@ def world(sink_stack: Stack, tmp_path: Path) -> Iterator[World]:
     clickhouse = ClickHouse(sink_stack.clickhouse_url, "admin", sink_stack.admin_key, database)
     migrate(clickhouse)
     topics = Topics(sink_stack.kafka)
-    recreate(sink_stack, topics, [SESSION_EVENTS, AUDIT, SESSION_STATE, DEAD_LETTER])
+    make_anew(sink_stack, topics, [SESSION_EVENTS, AUDIT, SESSION_STATE, DEAD_LETTER])
     with closing(Registry(sink_stack.registry_url)) as registry:
         schema_id = registry.schema_id(load_schema("session_event"))
     producer = Producer(producer_config(sink_stack.kafka))
@@ -208,7 +208,7 @@ def world(sink_stack: Stack, tmp_path: Path) -> Iterator[World]:
     clickhouse.close()
 
 
-def recreate(stack: Stack, topics: Topics, wanted: Sequence[Any]) -> None:
+def make_anew(stack: Stack, topics: Topics, wanted: Sequence[Topic]) -> None:
     """Delete topics and make them anew, with new ids."""
     names = [topic.name for topic in wanted]
     admin = AdminClient({"bootstrap.servers": stack.kafka})
@@ -217,6 +217,12 @@ def recreate(stack: Stack, topics: Topics, wanted: Sequence[Any]) -> None:
     await_that(lambda: not topics.describe(names))
     topics.ensure(wanted, PARTITIONS, 1)
     await_that(lambda: len(topics.describe(names)) == len(names))
+
+
+@pytest.fixture
+def recreate(world: World) -> Callable[[Topic], None]:
+    """A function that deletes a topic and makes it anew."""
+    return lambda topic: make_anew(world.stack, world.topics, [topic])
 
 
 @pytest.fixture(scope="session")
