@@ -1,0 +1,156 @@
+"""IO: budgets and endings of one worker: what it hears, what it decides, what it says. All in the event loop's thread.
+
+Crash order. Nothing is remembered here but what topics say: definitions, counters, signals, statuses and session
+states. Dying at any step leaves something unsaid, which whoever comes next finds again, with the same ids.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+
+from procurator import clock
+from procurator.avro_schemas.codec import load_schema
+from procurator.budgets import Budget, Counter
+from procurator.budgets.meter import Meter
+from procurator.budgets.records import (
+    budget_from_record,
+    counter_from_record,
+    counter_key,
+    counter_to_record,
+    since_in_record,
+)
+from procurator.errors import Unavailable
+from procurator.partitioner import partition_of
+from procurator.registry import Registry
+from procurator.session_state import SessionState
+from procurator.stream_processors.budgets.enforcement import Enforcement
+from procurator.stream_processors.budgets.feed import Feed, Heard
+from procurator.stream_processors.budgets.observer import Observer
+from procurator.stream_processors.budgets.speaker import Speaker
+from procurator.stream_processors.budgets.sums import PeriodKey, Sums
+from procurator.topics import BUDGET_DEFINITIONS, BUDGET_SPEND, BUDGET_STATUS, CONTROL
+
+#: Deadlines are looked at this often when nothing happens.
+_TICK_S = 0.1
+_LAST_WORDS_S = 2.0
+
+
+class Overseer:
+    """Budgets and endings of the partitions of one worker.
+
+    ``time_of(partition)`` is the time up to which its records have been folded, in µs. ``partitions`` are those of the
+    events topic: a budget's status is published by whoever has the one that its id falls in.
+    """
+
+    def __init__(
+        self,
+        *,
+        bootstrap_servers: str,
+        registry: Registry,
+        events_topic: str,
+        partitions: int,
+        time_of: Callable[[int], int],
+    ) -> None:
+        self._partitions = partitions
+        self._owned: set[int] = set()
+        self._time_of = time_of
+        self._loop = asyncio.get_running_loop()
+        self._failure: asyncio.Future[None] = asyncio.Future()
+        self._woken = asyncio.Event()
+        self.enforcement = Enforcement(Sums(self._publishes))
+        self._feed = Feed(bootstrap_servers, registry, self._hand_over)
+        self._speaker = Speaker(bootstrap_servers, registry, events_topic, self._fail)
+        self._spend_schema = load_schema(BUDGET_SPEND.schema)
+        self._spend_schema_id = registry.schema_id(self._spend_schema)
+
+    async def start(self) -> None:
+        """Hear everything that was said so far. Raises Unavailable or UserError when that cannot be had."""
+        self._feed.start()
+        await self.catch_up()
+
+    async def catch_up(self) -> None:
+        """Know every budget that anybody knew before this was called: needed before records are folded."""
+        with suppress(Unavailable):
+            await asyncio.to_thread(self._feed.catch_up)
+
+    async def run_for_ever(self) -> None:
+        """Decide and say, until cancelled. Raises Fatal when something cannot be said."""
+        while not self._failure.done():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), _TICK_S)
+            self._woken.clear()
+            decisions = self.enforcement.decide(clock.now_us(), self._time_of)
+            if decisions:
+                await self._speaker.say(decisions)
+            else:
+                self._speaker.poll()
+        self._failure.result()
+
+    def wake(self) -> None:
+        """Something has happened: decide soon."""
+        self._woken.set()
+
+    def opened(
+        self, partition: int, log_id: str, counters: Iterable[Counter], states: Iterable[SessionState], folded_to: int
+    ) -> Observer:
+        """Take a partition over, with what was restored of it; the observer is to be told what happens there."""
+        own = [counter for counter in counters if counter.key.log_id == log_id]
+        self.enforcement.sums.merge(own)
+        observer = Observer(partition, Meter(log_id, own, folded_to), self.enforcement)
+        for state in states:
+            observer.recovered(state)
+        self._owned.add(partition)
+        self.enforcement.sums.publish_all()
+        self.wake()
+        return observer
+
+    def released(self, partition: int) -> None:
+        """The partition is another worker's."""
+        self._owned.discard(partition)
+        self.enforcement.released(partition)
+
+    def encode(self, counters: Iterable[Counter]) -> list[tuple[bytes, bytes]]:
+        """Return keys and values of the spend topic."""
+        schema, schema_id = self._spend_schema, self._spend_schema_id
+        return [
+            (counter_key(counter.key), schema.encode(counter_to_record(counter), schema_id)) for counter in counters
+        ]
+
+    async def close(self) -> None:
+        """Stop hearing, and wait a little for what is being said."""
+        await asyncio.to_thread(self._feed.close)
+        await asyncio.to_thread(self._speaker.close, _LAST_WORDS_S)
+
+    def _publishes(self, budget_id: str) -> bool:
+        return partition_of(budget_id, self._partitions) in self._owned
+
+    def _fail(self, error: Exception) -> None:
+        if not self._failure.done():
+            self._failure.set_exception(error)
+            self.wake()
+
+    def _hand_over(self, heard: list[Heard]) -> None:
+        """Called in the feed's thread; returns when the event loop has taken it, which `catch_up` waits for."""
+        asyncio.run_coroutine_threadsafe(self._take(heard), self._loop).result()
+
+    async def _take(self, heard: list[Heard]) -> None:
+        now_us = clock.now_us()
+        definitions: dict[str, Budget | None] = {}
+        counters: list[Counter] = []
+        for topic, partition, key, record in heard:
+            if topic is BUDGET_DEFINITIONS:
+                definitions[key.decode("utf-8", "replace")] = None if record is None else budget_from_record(record)
+            elif record is None:
+                continue
+            elif topic is BUDGET_SPEND:
+                if partition not in self._owned:
+                    counters.append(counter_from_record(record))
+            elif topic is CONTROL:
+                self.enforcement.heard(record, now_us)
+            elif topic is BUDGET_STATUS and record["session_id"] is None:
+                place = PeriodKey(record["budget_id"], record["period_start"])
+                self.enforcement.sums.crossed_since(place, since_in_record(record))
+        if definitions:
+            self.enforcement.define(definitions)
+        self.enforcement.sums.merge(counters)
+        self.wake()
