@@ -125,16 +125,17 @@ def _insert(head: bytes) -> Statement | None:
     stream = (token for token in tokens(head) if token.depth == 0 or token.keyword == b"INPUT")
     seen: list[Token] = []
     reads_input: Token | None = None
-    query = False
+    inserts = query = False
     for token in stream:
         seen.append(token)
         word = token.keyword
+        inserts = inserts or word == b"INSERT"
         if word == b"INPUT" and query:
             reads_input = token
-        if _names_table(seen) or token.depth:
+        if not inserts or token.depth or _names_table(seen):
             continue
-        if word in (b"SELECT", b"WITH", b"(") and _may_query(seen):
-            query = query or word != b"("
+        if word == b"SELECT":
+            query = True
         elif word in (b"INFILE", b"WATCH"):
             return None
         elif word == b"VALUES" and not query:
@@ -151,10 +152,6 @@ def _names_table(seen: list[Token]) -> bool:
     """Whether the last token is (part of) the name of the table: it may be spelled like a keyword."""
     before = [token.keyword for token in seen[-2:-1]]
     return before in ([b"INTO"], [b"TABLE"], [b"FUNCTION"], [b"."]) and seen[-1].keyword not in (b"TABLE", b"FUNCTION")
-
-
-def _may_query(seen: list[Token]) -> bool:
-    return len(seen) == 1 or seen[0].keyword in (b"INSERT", b"WITH")
 
 
 def _data_at(head: bytes, end: int) -> int:

@@ -67,6 +67,7 @@ def _native(endpoint: Any, start: int, rows: int) -> bytes:
         ("INSERT INTO %s", b"FORMAT CSV\n1,x;\n2,y\n"),
         ("INSERT INTO %s (a, s) FORMAT CSV\n1,x;\n", b"2,y\n"),
         ("INSERT INTO %s SELECT a - 1, s FROM input('a Int64, s String') FORMAT CSV", b"2,x;\n3,y\n"),
+        ("", b"WITH 1 AS y INSERT INTO %s FORMAT CSV\n1,x;\n2,y\n"),
         ("INSERT INTO %s SELECT number + 1, ['x;', 'y'][number + 1] FROM numbers(2)", b""),
     ],
 )

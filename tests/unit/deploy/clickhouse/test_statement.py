@@ -30,6 +30,7 @@ from procurator.deploy.embedded.clickhouse.wire import ClickHouseError
         (b"SELECT $$ FORMAT JSON $$", None),
         (b"SELECT '\\' FORMAT JSON'", None),
         (b"(SELECT 1) FORMAT TSV", "TSV"),
+        (b"WITH 1 AS format SELECT format FORMAT CSV", "CSV"),
         (b"FROM t SELECT \xff FORMAT TSV", "TSV"),
     ],
 )
@@ -63,6 +64,7 @@ def test_a_select_is_sent_into_a_file_in_front_of_its_format() -> None:
         (b"insert into d.`t )` values (1);", b"insert into d.`t )` ", "Values", b" (1);"),
         (b"INSERT INTO format FORMAT CSV 1", b"INSERT INTO format ", "CSV", b"1"),
         (b"INSERT INTO TABLE values VALUES (1)", b"INSERT INTO TABLE values ", "Values", b" (1)"),
+        (b"WITH 1 AS y INSERT INTO t FORMAT TSV\nx;\n", b"WITH 1 AS y INSERT INTO t ", "TSV", b"x;\n"),
         (b"INSERT INTO t SETTINGS a = 'FORMAT x' FORMAT TSV\n", b"INSERT INTO t SETTINGS a = 'FORMAT x' ", "TSV", b""),
     ],
 )
@@ -87,6 +89,7 @@ def test_an_insert_that_reads_its_data_through_input() -> None:
     [
         b"INSERT INTO t SELECT * FROM x",
         b"WITH 1 AS x INSERT INTO t SELECT x",
+        b"INSERT INTO t WITH 1 AS x SELECT x FORMAT Null",
         b"INSERT INTO t FROM INFILE 'x' FORMAT CSV",
         b"CREATE TABLE t (format Int8) ENGINE = Memory",
         b"SHOW TABLES",
