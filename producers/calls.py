@@ -3,11 +3,12 @@
 import time
 from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from procurator.avro_schemas.codec import from_decimal
 from procurator.errors import UserError
 from procurator.events import (
+    INTEGER_MAX,
     MODEL_CALL_COMPLETED,
     MODEL_CALL_STARTED,
     TOKEN_BUCKETS,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 CallStatus = Literal["SUCCESS", "ERROR", "TIMEOUT", "CANCELLED"]
 CALL_STATUSES = ("SUCCESS", "ERROR", "TIMEOUT", "CANCELLED")
-_TOKENS_MAX = 2**53
+_Number = TypeVar("_Number", int, float, int | None, float | None)
 
 
 class _Call(Scope):
@@ -76,8 +77,8 @@ class ToolCall(_Call):
             "tool_call_id": self.id,
             "tool_name": tool_name,
             "mcp_server_id": mcp_server_id,
-            "turn_index": turn_index,
-            "timeout_ms": timeout_ms,
+            "turn_index": at_least_zero("turn_index", turn_index),
+            "timeout_ms": at_least_zero("timeout_ms", timeout_ms),
         }
 
     def complete(
@@ -99,6 +100,7 @@ class ToolCall(_Call):
         self, output: str | None, status: CallStatus, error_message: str | None, latency_ms: float | None
     ) -> None:
         _check_completion(self._completed, status)
+        at_least_zero("latency_ms", latency_ms)
         self._completed = True
         self._session.emit(
             TOOL_CALL_COMPLETED,
@@ -142,9 +144,9 @@ class ModelCall(_Call):
             "model_call_id": self.id,
             "provider": provider,
             "model": model,
-            "turn_index": turn_index,
-            "input_tokens_estimate": input_tokens_estimate,
-            "max_output_tokens": max_output_tokens,
+            "turn_index": at_least_zero("turn_index", turn_index),
+            "input_tokens_estimate": at_least_zero("input_tokens_estimate", input_tokens_estimate),
+            "max_output_tokens": at_least_zero("max_output_tokens", max_output_tokens),
             "parameters": None if parameters is None else to_json(parameters),
         }
 
@@ -185,9 +187,11 @@ class ModelCall(_Call):
             "turn_index": self._turn_index,
             "status": status,
             "error_message": error_message,
-            **{bucket: _tokens(bucket, count) for bucket, count in zip(TOKEN_BUCKETS, tokens, strict=True)},
-            "latency_ms": self._since_start_ms() if latency_ms is None else latency_ms,
-            "first_token_ms": self._first_token_ms if first_token_ms is None else first_token_ms,
+            **{bucket: at_least_zero(bucket, count) for bucket, count in zip(TOKEN_BUCKETS, tokens, strict=True)},
+            "latency_ms": self._since_start_ms() if latency_ms is None else at_least_zero("latency_ms", latency_ms),
+            "first_token_ms": self._first_token_ms
+            if first_token_ms is None
+            else at_least_zero("first_token_ms", first_token_ms),
             "reported_cost_usd": money(reported_cost_usd),
             "finish_reason": finish_reason,
         }
@@ -228,10 +232,11 @@ def money(value: Decimal | str | float | None) -> bytes | None:
         raise UserError(f"reported_cost_usd: {safe_text(value)!r} is no amount of USD from 0 up") from None
 
 
-def _tokens(bucket: str, count: int) -> int:
-    if not isinstance(count, int) or not 0 <= count <= _TOKENS_MAX:
-        raise UserError(f"{bucket}: {safe_text(count)} is no number of tokens from 0 up")
-    return int(count)
+def at_least_zero(name: str, value: _Number) -> _Number:
+    """Return a number that the ledger takes, or None. Raises UserError for what it would reject, an event too late."""
+    if value is not None and not (isinstance(value, int | float) and 0 <= value <= INTEGER_MAX):  # NaN is neither
+        raise UserError(f"{name}: {safe_text(value)} is no number from 0 up")
+    return value
 
 
 def _check_completion(completed: bool, status: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 from procurator.clock import now_us
 from procurator.errors import UserError
 from procurator.events import SessionEvent
+from procurator.producers.calls import at_least_zero
 from procurator.producers.defaults import Defaults
 from procurator.producers.entropy import random_16, random_uuid
 from procurator.producers.errors import DeliveryFailed
@@ -129,7 +130,7 @@ class Procurator:
             "workflow_id": workflow_id,
             "workflow_run_id": workflow_run_id,
             "parent_session_id": None if parent_session_id is None else _uuid("parent_session_id", parent_session_id),
-            "timeout_s": timeout_s,
+            "timeout_s": at_least_zero("timeout_s", timeout_s),
             "labels": {clean(safe_text(name)): safe_text(value) for name, value in (labels or {}).items()},
             "runtime": runtime,
         }

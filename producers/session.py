@@ -192,7 +192,12 @@ class Session(Scope):
         budget_id: str | None = None,
         expires_at: datetime | None = None,
     ) -> str:
-        """Record that the session waits for a person's decision, and return the ``approval_id``."""
+        """Record that the session waits for a person's decision, and return the ``approval_id``.
+
+        ``expires_at`` is aware; raises UserError when it is not.
+        """
+        if expires_at is not None and expires_at.tzinfo is None:
+            raise UserError("expires_at: a datetime without a time zone")
         approval_id = approval_id or f"approval-{random_16().hex()}"
         self.emit(
             APPROVAL_REQUESTED,

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import threading
 from collections.abc import Iterator
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -216,13 +217,19 @@ def test_mistakes_are_one_clear_line(lab: Lab) -> None:
         with pytest.raises(UserError, match="role: 'robot' is none of user, assistant, tool, system"):
             session.turn("robot", "")
         with session.model_call("openai", "gpt-4o") as call:
-            with pytest.raises(UserError, match="input_tokens: -1 is no number of tokens from 0 up"):
+            with pytest.raises(UserError, match="input_tokens: -1 is no number from 0 up"):
                 call.complete(input_tokens=-1)
             with pytest.raises(UserError, match="reported_cost_usd: '-1' is no amount of USD from 0 up"):
                 call.complete(reported_cost_usd="-1")
             call.complete()
             with pytest.raises(UserError, match="the call is completed already"):
                 call.complete()
+        with pytest.raises(UserError, match="timeout_ms: nan is no number from 0 up"):
+            session.tool_call("f", timeout_ms=float("nan"))
+        with pytest.raises(UserError, match="expires_at: a datetime without a time zone"):
+            session.request_approval("?", expires_at=datetime(2026, 1, 1))  # noqa: DTZ001
+    with pytest.raises(UserError, match="timeout_s: -1 is no number from 0 up"):
+        lab.procurator.session(timeout_s=-1)
     with pytest.raises(UserError, match="session_id: 'x' is no UUID"):
         lab.procurator.session(session_id="x")
     with pytest.raises(UserError, match="origin: 'CRON' is none of API, SCHEDULE, WORKFLOW, A2A"):
