@@ -81,14 +81,20 @@ def _since(control: ControlAudit, control_index: int) -> str:
 
 
 def _log(
-    check: LedgerCheck, control: ControlAudit, spool: HeadSpool, log_id: str, table: str, report: Report
+    check: LedgerCheck,
+    control: ControlAudit,
+    spool: HeadSpool,
+    log_id: str,
+    table: str,
+    report: Report,
+    from_rows: bool = False,
 ) -> LeafSet:
     # Heads that no checkpoint covers are not signed yet: what they say binds nobody.
     heads = [head for head in spool.heads(log_id) if head.control_index < control.signed_size]
     signed = heads[-1].size if heads else 0
     named = (SignedHead(head.size, head.root, _since(control, head.control_index)) for head in heads)
     audit = LogAudit(f"{table} log {log_id}", named, control.purged.get(log_id, ()), signed, report)
-    for leaves in check.source.leaves(table, log_id):
+    for leaves in check.source.leaves(table, log_id, from_rows=from_rows):
         audit.feed(*leaves)
         check.progress(f"tree of {log_id}", audit.present, signed)
     audit.finish()
@@ -139,8 +145,12 @@ def _entries(
     sequences.finish()
     for log_id in signed:
         if audit.leaves.get(log_id, LeafSet()).total != seen[log_id].total:
-            message = "the entries are not those whose leaf hashes make the tree"
+            message = "the table's rows are not those that its projection shows"
             report.tampered("entries_differ", f"{table} log {log_id}", message)
+            rows = Report()
+            _log(check, control, spool, log_id, table, rows, from_rows=True)
+            for finding in rows.findings:
+                report.tampered(finding.what, finding.where, finding.message, finding.since)
 
 
 def _signed_size(control: ControlAudit, spool: HeadSpool, log_id: str) -> int:

@@ -65,22 +65,28 @@ class LedgerSource:
                 return
             offset = page.column("offset")[-1].as_py() + 1
 
-    def leaves(self, table: str, log_id: str, offset: int = 0) -> Iterator[Leaves]:
-        """Yield a log's leaves by ascending offset from ``offset`` on; entries at one offset are in one page."""
+    def leaves(self, table: str, log_id: str, offset: int = 0, from_rows: bool = False) -> Iterator[Leaves]:
+        """Yield a log's leaves by ascending offset from ``offset`` on; entries at one offset are in one page.
+
+        ``from_rows``: from the rows themselves, slowly, not from the projection that keeps them in this order.
+        """
         while True:
-            leaves = self.leaves_between(table, log_id, offset, None, LEAVES_PAGE)
+            leaves = self.leaves_between(table, log_id, offset, None, LEAVES_PAGE, from_rows)
             if leaves.offsets:
                 yield leaves
             if len(leaves.offsets) < LEAVES_PAGE:
                 return
             offset = leaves.offsets[-1] + 1
 
-    def leaves_between(self, table: str, log_id: str, first: int, end: int | None, limit: int) -> Leaves:
+    def leaves_between(
+        self, table: str, log_id: str, first: int, end: int | None, limit: int, from_rows: bool = False
+    ) -> Leaves:
         """Return the first ``limit`` leaves (more only at one offset) with offsets in [first, end)."""
         page = self._arrow(
             f"SELECT offset, leaf_index, leaf_hash FROM {table}"
             " WHERE log_id = {log_id:String} AND offset >= {first:UInt64} AND offset < {end:UInt64}"
-            " ORDER BY log_id, offset LIMIT {limit:UInt64} WITH TIES",
+            " ORDER BY log_id, offset LIMIT {limit:UInt64} WITH TIES"
+            f" SETTINGS optimize_use_projections = {int(not from_rows)}",
             {"log_id": log_id, "first": first, "end": 2**63 if end is None else end, "limit": limit},
         )
         return Leaves(*(page.column(name).to_pylist() for name in ("offset", "leaf_index", "leaf_hash")))

@@ -1,0 +1,120 @@
+"""A real ledger (the whole pipeline), and copies of it to attack: hard links in a database of their own."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+
+from procurator.checkpoint_file import read_checkpoints
+from procurator.clickhouse import ClickHouse
+from procurator.deploy.embedded.layout import Ports
+from procurator.deploy.embedded.stack import Stack, StackConfig
+from procurator.kafka import producer_config
+from procurator.key_files import load_verifier
+from procurator.price_feed import PriceFeed
+from procurator.producers import Procurator
+from procurator.producers.simulator import simulate
+from procurator.registry import Registry
+from procurator.sink.rederive import TABLES, Rederivation
+from procurator.topics import LEDGER_CONTROL, SESSION_EVENTS
+from procurator.verify.ledger import LedgerCheck, verify_ledger
+from procurator.verify.report import Report
+from procurator.verify.source import LedgerSource
+from procurator.verify.trust import claimed
+
+COMPONENTS = frozenset({"kafka", "registry", "clickhouse", "setup", "sink", "sign"})
+LEDGER_TABLES = ("events", "audit", "ledger_control", "ledger_gaps")
+SIGNED_S = 60.0
+
+
+class Ledger:
+    """The ledger of a stack: its tables as admin, its checkpoints, its public key."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        registry = Registry(stack.registry_url)
+        with PriceFeed(stack.kafka, registry) as feed:
+            self.prices = feed.book
+        registry.close()
+        self.data_dir = stack.layout.data_dir
+        self.key = load_verifier(self.data_dir / "sign" / "key.pub")
+        self._names = (f"attacked_{number}" for number in itertools.count())
+
+    def clickhouse(self, database: str = "procurator") -> ClickHouse:
+        return ClickHouse(self.stack.clickhouse_url, "admin", self.stack.admin_key, database)
+
+    @property
+    def notes(self) -> list[bytes]:
+        return list(read_checkpoints(self.data_dir / "checkpoints"))
+
+    def await_signed(self, entries: int) -> None:
+        """Wait until so many entries are in the table and under a checkpoint."""
+        clickhouse = self.clickhouse()
+        until_s = time.monotonic() + SIGNED_S
+        while True:
+            counts = verify(clickhouse, self).counts
+            if counts["leaves"] >= entries and not counts["entries_unsigned"]:
+                clickhouse.close()
+                return
+            assert time.monotonic() < until_s, f"not signed in {SIGNED_S} s: {counts}"
+            time.sleep(0.5)
+
+    @contextmanager
+    def copy(self) -> "Iterator[ClickHouse]":
+        """Yield a client of a copy of the ledger, which may be changed at will."""
+        name = next(self._names)
+        clickhouse = self.clickhouse(name)
+        clickhouse.execute(f"CREATE DATABASE {name}", database="")
+        for table in LEDGER_TABLES:
+            clickhouse.execute(f"CREATE TABLE {name}.{table} CLONE AS procurator.{table}")
+        try:
+            yield clickhouse
+        finally:
+            clickhouse.execute(f"DROP DATABASE {name} SYNC", database="")
+            clickhouse.close()
+
+
+def verify(clickhouse: ClickHouse, ledger: Ledger, notes: list[bytes] | None = None) -> Report:
+    """Verify the tables that a client sees, as ``procurator verify ledger`` does."""
+    notes = ledger.notes if notes is None else notes
+    check = LedgerCheck(
+        source=LedgerSource(clickhouse),
+        origin=claimed(notes[0]).origin,
+        notes=notes,
+        keys=[ledger.key],
+        tables={topic: table for topic, table in TABLES.items() if topic != LEDGER_CONTROL.name},
+        derive=lambda schema, topics: Rederivation(schema, topics, ledger.prices),
+        progress=lambda *_: None,
+    )
+    return verify_ledger(check)
+
+
+@pytest.fixture(scope="session")
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
+    """Sessions of a simulated fleet, and records that are none, all signed; sink and signer go on running."""
+    folder: Path = tmp_path_factory.mktemp("ledger")
+    with Stack(StackConfig(folder, Ports.free(), COMPONENTS, say=print)) as stack:
+        made = Ledger(stack)
+        with Procurator(
+            kafka_bootstrap_servers=stack.kafka, schema_registry_url=stack.registry_url, agent="a", org_id="acme"
+        ) as sdk:
+            simulate(sdk, 15, seed=5)
+            sdk.flush()
+            made.await_signed(200)
+            simulate(sdk, 15, seed=6)
+        producer = Producer(producer_config(stack.kafka))
+        for partition, value in enumerate((b"not avro", None, b"\x00\x00\x00\x00\x63unknown schema")):
+            producer.produce(SESSION_EVENTS.name, value, b"key", partition)
+        assert producer.flush(30) == 0
+        made.await_signed(500)
+        yield made
+
+
+@pytest.fixture
+def verified(ledger: Ledger) -> Callable[..., Report]:
+    """Verify the tables that a client sees."""
+    return lambda clickhouse, notes=None: verify(clickhouse, ledger, notes)
