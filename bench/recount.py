@@ -6,7 +6,7 @@ Used by the benchmark, to show that what was measured was right, and by the test
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from procurator import events
 from procurator.avro_schemas.codec import Decoder, Record, load_schema
@@ -56,6 +56,17 @@ def differences(expected: dict[str, Record], found: dict[str, Record]) -> list[t
         for field, value in record.items()
         if found.get(session_id, {}).get(field) != value
     ] + [(session_id, "session_id", None, session_id) for session_id in found.keys() - expected.keys()]
+
+
+def lag(consumer: Consumer, topic: str, partitions: int) -> int | None:
+    """Return how many records the consumer's group has not committed; None while its coordinator does not answer."""
+    places = [TopicPartition(topic, partition) for partition in range(partitions)]
+    try:
+        ends = [consumer.get_watermark_offsets(place, TIMEOUT_S)[1] for place in places]
+        committed = [max(place.offset, 0) for place in consumer.committed(places, TIMEOUT_S)]
+    except KafkaException:
+        return None
+    return int(sum(ends) - sum(committed))
 
 
 def read_to_end(bootstrap_servers: str, topic: str, group_id: str = "procurator-recount") -> Iterator[Message]:
