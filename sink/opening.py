@@ -1,11 +1,12 @@
-"""IO: from which offset on a log is read, when its partition is assigned."""
+"""IO: from which offsets on logs are read, when their partitions are assigned."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from procurator.errors import Unavailable
 from procurator.sink.inserter import Inserter
-from procurator.sink.ledger import HEAD_AGE_US_MAX, Log, gap_before
+from procurator.sink.ledger import HEAD_AGE_US_MAX, Gap, Log, gap_before
 from procurator.sink.store import LedgerStore, Reading
 
 _log = logging.getLogger(__name__)
@@ -14,28 +15,45 @@ _log = logging.getLogger(__name__)
 _STILL_S = HEAD_AGE_US_MAX / 1_000_000 + 1.0
 
 
-def open_log(
-    store: LedgerStore,
-    inserter: Inserter,
-    log: Log,
-    watermarks: Callable[[], tuple[int, int]],
-    wait: Callable[[float], bool],
-) -> Reading:
-    """Return the head to go on from, what a crash left undone having been done.
+class Opening(NamedTuple):
+    """A log to be opened. ``watermarks`` gives Kafka's first offset and its end."""
 
-    ``watermarks`` gives Kafka's first offset and its end. Where Kafka starts above the head, the offsets between are
-    lost: once no other writer can still bring them, a gap is recorded. ``wait`` sleeps and returns True on a stop.
-    Raises Fatal when Kafka ends below the head, Unavailable when a neighbour is away or a stop came.
+    log: Log
+    store: LedgerStore
+    watermarks: Callable[[], tuple[int, int]]
+
+
+def open_logs(openings: Sequence[Opening], inserter: Inserter, wait: Callable[[float], bool]) -> list[Reading]:
+    """Return the head of each log to go on from, what a crash left undone having been done.
+
+    Where Kafka starts above a head, the offsets between are lost: once no other writer can still bring them, a gap is
+    recorded. ``wait`` sleeps and returns True on a stop. Raises Fatal when Kafka ends below a head, Unavailable when a
+    neighbour is away or a stop came.
     """
-    reading = inserter.recover(store.table, log, store.read(log.log_id))
-    while gap := gap_before(reading.head, *watermarks()):
+    readings = [inserter.recover(o.store.table, o.log, o.store.read(o.log.log_id)) for o in openings]
+    while any(gaps := [_gap(opening, reading) for opening, reading in zip(openings, readings, strict=True)]):
+        if wait(_STILL_S):
+            raise Unavailable("stopped while waiting to record a gap")
+        for place, gap in enumerate(gaps):
+            if gap is not None:
+                readings[place] = _record(openings[place], gap)
+    return readings
+
+
+def _gap(opening: Opening, reading: Reading) -> Gap | None:
+    log = opening.log
+    gap = gap_before(reading.head, *opening.watermarks())
+    if gap is not None:
         _log.error(
             "log %s (%s, partition %d): offsets %d to %d are gone from Kafka and not in the ledger",
             *(log.log_id, log.topic, log.partition, gap.first_offset, gap.next_offset - 1),
         )
-        if wait(_STILL_S):
-            raise Unavailable("stopped while waiting to record a gap")
-        if store.read(log.log_id).head == reading.head:
-            store.insert_gap(gap)
-        reading = store.read(log.log_id)
-    return reading
+    return gap
+
+
+def _record(opening: Opening, gap: Gap) -> Reading:
+    """Record a gap, if the head still is where it begins, and return the head read again."""
+    store = opening.store
+    if store.read(gap.log_id).head.next_offset == gap.first_offset:
+        store.insert_gap(gap)
+    return store.read(gap.log_id)

@@ -23,7 +23,7 @@ from procurator.sink.blocks import Projection
 from procurator.sink.inserter import HeadMoved, Inserter, TopicRecreated
 from procurator.sink.lane import Lane
 from procurator.sink.ledger import Log
-from procurator.sink.opening import open_log
+from procurator.sink.opening import Opening, open_logs
 from procurator.sink.positions import show_position
 from procurator.sink.records import Records
 from procurator.sink.store import LedgerStore
@@ -185,23 +185,27 @@ class Worker:
         self._must_open = False
 
     def _open(self) -> None:
-        described = self._topics.describe(self._sources)
-        lanes = {}
-        for assigned in self._assigned or ():
-            name, partition = assigned.topic, assigned.partition
-            if name not in described:
-                raise Unavailable(f"topic {name} is gone: run `procurator setup`")
-            topic_id, partitions = described[name]
-            log = Log(name, partition, log_id(topic_id, partition), partitions)
-            source = self._sources[name]
-            watermarks = partial(self._watermarks, assigned)
-            reading = open_log(source.store, self._inserter, log, watermarks, self._stop.wait)
-            lanes[name, partition] = Lane(log, source.projection(log), self._inserter, reading)
-        self._lanes = lanes
+        openings = self._openings()
+        readings = open_logs(openings, self._inserter, self._stop.wait)
+        self._lanes = {
+            (log.topic, log.partition): Lane(log, self._sources[log.topic].projection(log), self._inserter, reading)
+            for (log, _, _), reading in zip(openings, readings, strict=True)
+        }
         self._must_open = False
-        self._consumer.assign(
-            [TopicPartition(*source, lane.reading.head.next_offset) for source, lane in lanes.items()]
-        )
+        positions = [TopicPartition(*source, lane.reading.head.next_offset) for source, lane in self._lanes.items()]
+        self._consumer.assign(positions)
+        _log.info("reading on at %s", ", ".join(f"{p.topic}[{p.partition}]@{p.offset}" for p in positions) or "nothing")
+
+    def _openings(self) -> list[Opening]:
+        described = self._topics.describe(self._sources)
+        openings = []
+        for assigned in self._assigned or ():
+            if assigned.topic not in described:
+                raise Unavailable(f"topic {assigned.topic} is gone: run `procurator setup`")
+            topic_id, partitions = described[assigned.topic]
+            log = Log(assigned.topic, assigned.partition, log_id(topic_id, assigned.partition), partitions)
+            openings.append(Opening(log, self._sources[log.topic].store, partial(self._watermarks, assigned)))
+        return openings
 
     def _watermarks(self, partition: TopicPartition) -> tuple[int, int]:
         try:

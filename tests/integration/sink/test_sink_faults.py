@@ -106,10 +106,18 @@ def test_clickhouse_away_pauses_and_resumes(world: Any) -> None:
 def test_a_registry_that_is_away_rejects_nothing(world: Any) -> None:
     world.load(500)
     world.stack.kill("registry", signal.SIGKILL)
-    world.start_sink()
+    sink = world.start_sink()
     world.load(500, seed=1)
     assert_exact(world)
-    assert world.rows("SELECT countIf(has(flags, 'rejected')) FROM events") == [[0]]
+    world.stack.kill("registry", signal.SIGKILL)
+    world.produce(EVENTS, b"k", b"\x00\x7f\xff\xff\xffunknown")
+    world.load(500, seed=2)
+    assert_exact(world)
+    assert "schema registry" in sink.log.read_text()
+    assert world.rows("SELECT rejected_reason, count() FROM events GROUP BY 1 ORDER BY 1") == [
+        ["", 1_500],
+        ["schema_unknown", 1],
+    ]
 
 
 def test_a_recreated_topic_is_another_log(world: Any, recreate: Any) -> None:
