@@ -131,7 +131,8 @@ class ControlAudit:
             if self._trust.opened:
                 self._report.tampered("checkpoint_signature", where, str(error), self.since())
             else:
-                self._report.counts["checkpoints_of_other_keys"] += 1
+                message = "signed by a key that was not given: give the ledger's first key, rotations carry it on"
+                self._report.cannot_tell("unknown_key", where, message)
             return None
         if checkpoint.root != self._tree.root():
             message = "the control log up to there has another root: it was rewritten, or two views were signed"
