@@ -1,0 +1,107 @@
+"""``procurator bench sink``: events from Kafka into the ledger, beside ClickHouse's own Kafka table engine.
+
+Both read the same topic, filled beforehand, one after the other, on the machine's cores together with Kafka. Ours runs
+as `procurator sink` does; the database is the embedded one, with its text index, projection and exact bytes.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+from procurator.avro_schemas.codec import load_schema
+from procurator.bench.corpus import encode, stream
+from procurator.bench.rates import steady_rate
+from procurator.clickhouse import ClickHouse
+from procurator.deploy.embedded.components import INFRASTRUCTURE
+from procurator.deploy.embedded.layout import Ports
+from procurator.deploy.embedded.stack import Stack, StackConfig
+from procurator.kafka import producer_config
+from procurator.registry import Registry
+from procurator.topics import SESSION_EVENTS
+
+_STOP_S = 10.0
+
+
+def run(events: int = 500_000, processes: int = 1) -> dict[str, Any]:
+    """Push ``events`` through ``processes`` sinks, then through the peer. Raises what the stack raises."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = StackConfig(Path(folder), Ports.free(), INFRASTRUCTURE | {"setup"})
+        with Stack(config) as stack:
+            size_bytes = _produce(stack, events)
+            ours = _ours(stack, events, processes)
+            peer = _peer(stack, events)
+    return {
+        **ours,
+        "events": events,
+        "event_bytes": size_bytes / events,
+        "processes": processes,
+        "peer": {"name": "ClickHouse Kafka table engine", **peer},
+        "ratio": ours["events_per_s"] / peer["events_per_s"],
+    }
+
+
+def _produce(stack: Stack, events: int) -> int:
+    """Fill the topic and return how many bytes of values went into it."""
+    from confluent_kafka import Producer
+
+    with closing(Registry(stack.registry_url)) as registry:
+        schema_id = registry.schema_id(load_schema(SESSION_EVENTS.schema))
+    producer = Producer(producer_config(stack.kafka, **{"queue.buffering.max.kbytes": 1 << 20, "linger.ms": 50}))
+    size_bytes = 0
+    for event in stream(events):
+        value = encode(event, schema_id)
+        size_bytes += len(value)
+        while True:
+            try:
+                producer.produce(SESSION_EVENTS.name, value, event.session_id.encode())
+                break
+            except BufferError:
+                producer.poll(0.1)
+    producer.flush()
+    return size_bytes
+
+
+def _ours(stack: Stack, events: int, processes: int) -> dict[str, Any]:
+    env = {**os.environ, **stack.env("sink")}
+    with ExitStack() as running:
+        clickhouse = ClickHouse(stack.clickhouse_url, "admin", stack.admin_key, "procurator")
+        running.callback(clickhouse.close)
+        sinks = [subprocess.Popen([sys.executable, "-m", "procurator", "sink"], env=env) for _ in range(processes)]
+        for sink in sinks:
+            running.callback(_stop, sink)
+        rate = steady_rate(lambda: int(clickhouse.rows("SELECT count() FROM events")[0][0]), events)
+        counts = clickhouse.rows("SELECT count(), uniqExact(log_id, offset), countIf(counted) FROM events")
+        indexed_s = _until_indexed(clickhouse)
+    if counts != [[events] * 3]:
+        raise AssertionError(f"rows, distinct records, counted: {counts}, not {events} each")
+    return {"events_per_s": rate, "text_index_complete_after_s": indexed_s}
+
+
+def _until_indexed(clickhouse: ClickHouse) -> float:
+    """Return how long after the last row merges had caught up: from then on every part has its text index."""
+    started_s = time.monotonic()
+    while clickhouse.rows("SELECT count() FROM system.merges") != [[0]]:
+        time.sleep(0.1)
+    return time.monotonic() - started_s
+
+
+def _stop(sink: "subprocess.Popen[bytes]") -> None:
+    sink.terminate()
+    try:
+        sink.wait(_STOP_S)
+    except subprocess.TimeoutExpired:
+        sink.kill()
+        sink.wait()
+
+
+def _peer(stack: Stack, events: int) -> dict[str, float]:
+    command = [sys.executable, "-m", "procurator.bench.sink_peer", stack.kafka, stack.registry_url, str(events)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    answer: dict[str, float] = json.loads(done.stdout)
+    return answer
