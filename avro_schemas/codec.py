@@ -1,7 +1,8 @@
 """Confluent framing and Avro, raw: timestamps stay ints (µs), decimals bytes, UUIDs text.
 
-Raw decoding is half again as fast as with logical types (see docs/performance.md), and an int of microseconds is
-what ClickHouse, the leaf hash and the price function want anyway. `to_decimal` and `from_decimal` convert money.
+Raw decoding is half again as fast as with logical types, and twice as fast again by readers that are compiled from the
+schema (`procurator.avro_schemas.compiled`); and an int of microseconds is what ClickHouse, the leaf hash and the price
+function want anyway. `to_decimal` and `from_decimal` convert money.
 """
 
 import io
@@ -16,6 +17,7 @@ from typing import Any
 
 import fastavro
 
+from procurator.avro_schemas.compiled import Reader, compile_reader
 from procurator.errors import Rejected, UserError
 
 MAGIC = 0
@@ -102,8 +104,9 @@ class Decoder:
     def __init__(self, reader: Schema, fetch_schema: Callable[[int], str]) -> None:
         self._reader = reader
         self._fetch_schema = fetch_schema
-        # id → (writer schema, reader schema or None where both are the same)
-        self._schemas: dict[int, tuple[Any, Any]] = {}
+        self._read_own = compile_reader(reader.raw)
+        # id → what reads the bytes of a value from a position on
+        self._readers: dict[int, Reader] = {}
 
     def decode(self, value: bytes | None) -> Record:
         """Return the raw record in ``value``.
@@ -116,23 +119,20 @@ class Decoder:
         magic, schema_id = HEADER.unpack_from(value)
         if magic != MAGIC:
             raise Undecodable(f"first byte is {magic & 0xFF:#04x}, not 0x00: no Confluent framing")
-        writer, reader = self._schemas.get(schema_id) or self._resolve(schema_id)
-        source = io.BytesIO(value)
-        source.seek(HEADER.size)
+        read = self._readers.get(schema_id) or self._resolve(schema_id)
         try:
-            record: Record = fastavro.schemaless_reader(
-                source, writer, reader, return_record_name=True, return_record_name_override=True
-            )
+            record, end = read(value, HEADER.size)
         except UnicodeDecodeError as error:
             raise Undecodable(f"a string is not UTF-8: {error.reason}") from error
-        # Whatever fastavro trips over on hostile bytes (a dozen types), the record is at fault, not we.
+        # Whatever a reader trips over on hostile bytes (a dozen types), the record is at fault, not we.
         except Exception as error:
             raise Undecodable(f"not Avro of schema id {schema_id}: {type(error).__name__}: {error}") from error
-        if source.tell() != len(value):
-            raise Undecodable(f"{len(value) - source.tell()} bytes after the record")
-        return record
+        if end != len(value):
+            missing, left = end - len(value), len(value) - end
+            raise Undecodable(f"{left} bytes after the record" if left > 0 else f"{missing} bytes of it are missing")
+        return record  # type: ignore[no-any-return]
 
-    def _resolve(self, schema_id: int) -> tuple[Any, Any]:
+    def _resolve(self, schema_id: int) -> Reader:
         text = self._fetch_schema(schema_id)
         try:
             writer = parse_schema(text)
@@ -140,9 +140,23 @@ class Decoder:
             raise SchemaMismatch(schema_id, f"not an Avro record schema: {error}") from error
         if writer.name != self._reader.name:
             raise SchemaMismatch(schema_id, f"{writer.name} where {self._reader.name} belongs")
-        reader = None if writer.raw == self._reader.raw else self._reader.raw
-        self._schemas[schema_id] = (writer.raw, reader)
-        return writer.raw, reader
+        read = self._read_own if writer.raw == self._reader.raw else _resolving_reader(writer.raw, self._reader.raw)
+        self._readers[schema_id] = read
+        return read
+
+
+def _resolving_reader(writer: Any, reader: Any) -> Reader:
+    """Return what reads records of another version of the schema, by Avro's rules of schema resolution."""
+
+    def read(value: bytes, at: int) -> tuple[Any, int]:
+        source = io.BytesIO(value)
+        source.seek(at)
+        record = fastavro.schemaless_reader(
+            source, writer, reader, return_record_name=True, return_record_name_override=True
+        )
+        return record, source.tell()
+
+    return read
 
 
 def to_decimal(raw: bytes) -> Decimal:
