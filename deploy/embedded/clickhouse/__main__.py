@@ -28,7 +28,16 @@ CLOSE_S = 2
 
 
 class _Server(uvicorn.Server):
-    """uvicorn raises the signal that stopped it once more when it is done, and so dies of it; this one returns."""
+    """uvicorn's server, which says `ready` once it listens, and returns when a signal stops it instead of dying of it."""
+
+    def __init__(self, config: uvicorn.Config, ready: str) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        sys.stdout.write(f"{self._ready}\n")
+        sys.stdout.flush()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -110,14 +119,12 @@ def _serve(options: argparse.Namespace, sock: socket.socket, lock: IO[str]) -> i
         timeout_graceful_shutdown=GRACE_S,
         timeout_keep_alive=30,
     )
-    server = _Server(config)
+    host, port = sock.getsockname()[:2]
+    server = _Server(config, f"ready http://{host}:{port} (ClickHouse {engine.version})")
 
     async def run() -> None:
         for sign in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(sign, server.handle_exit, sign, None)
-        host, port = sock.getsockname()[:2]
-        sys.stdout.write(f"ready http://{host}:{port} (ClickHouse {engine.version})\n")
-        sys.stdout.flush()
         await server.serve([sock])
         await endpoint.stop()
 

@@ -16,6 +16,7 @@ chdb is ClickHouse's own engine in this process. Cautions, all met in practice:
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import chdb
@@ -189,11 +190,29 @@ class Engine:
     def __init__(self, path: str) -> None:
         self.path = path
         self._anchor = Connection(path)
+        self._close_the_file_system()
         self.version = self._anchor.scalar(b"SELECT version()")
         self.timezone = self._anchor.scalar(b"SELECT timezone()")
         self.host = self._anchor.scalar(b"SELECT hostName()")
         names = self._anchor.scalar(b"SELECT lower(name) FROM system.table_functions")
         self.table_functions = frozenset(names.split("\n"))
+
+    def _close_the_file_system(self) -> None:
+        """Make the database `default` what it is on a server.
+
+        The embedded engine lays the file system over it: there, `SELECT * FROM default."/etc/passwd"` reads that
+        file, whoever asks. Detached and attached again it is the plain database beneath, with the same tables.
+        """
+        known = self._anchor.scalar(b"SELECT engine, uuid FROM system.databases WHERE name = 'default'")
+        engine, uuid = known.split("\t")
+        if engine == "Atomic":
+            return
+        definition = Path(self.path, "metadata", "default.sql")
+        if not definition.exists():  # the embedded engine makes the database without writing it down
+            definition.parent.mkdir(exist_ok=True)
+            definition.write_text(f"ATTACH DATABASE _ UUID '{uuid}'\nENGINE = Atomic\n")
+        self._anchor.run(b"DETACH DATABASE default")
+        self._anchor.run(b"ATTACH DATABASE default")
 
     def connect(self) -> Connection:
         """A fresh session."""

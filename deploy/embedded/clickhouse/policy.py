@@ -37,7 +37,7 @@ _FUNCTIONS_BY_NAME = re.compile(r"merge|dictionary|dict[gihe]\w*|joinget\w*|hasc
 _SETTINGS = re.compile(
     r"readonly|allow_ddl|\w*dialect\w*|implicit_\w+|additional_\w+|allow_introspection\w*|profile|format_schema\w*"
     r"|format_template\w*|\w*schema_registry\w*|\w*proxy\w*|ai_\w+|\w*_url|url_\w*|\w*_path|\w*_hosts?|\w*executable\w*"
-    r"|storage_file\w*|engine_file\w*|user_defined\w*|udf\w*|parallel_replicas\w*|cluster_for_\w+|\w*promql\w*"
+    r"|storage_file\w*|engine_file\w*|user_defined\w*|udf\w*|parallel_replicas\w*|cluster_for_\w+|\w*promql\w*|http_allow\w*|allow_python\w*|webassembly\w*"
 )
 _SYSTEM_TABLES = re.compile(
     r"one|numbers(_mt)?|zeros(_mt)?|settings|functions|formats|data_type_families|build_options|time_zones"

@@ -1,5 +1,6 @@
 """Roles, against the real parser: what each may do, and every way round that we could think of."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -242,6 +243,17 @@ def test_finops_has_no_other_database(endpoint: Any) -> None:
 def test_settings_of_the_query_string_are_judged_too(endpoint: Any, name: str) -> None:
     for user in ("reader", "writer", "purger", "finops"):
         assert _code(endpoint, user, "SELECT 1", **{name: "0"}) == 497
+
+
+@pytest.mark.parametrize("table", ["`{}`", "'{}'", "default.`{}`", "procurator.`{}`", "system.`{}`", "finops.`{}`"])
+def test_no_file_is_a_table(endpoint: Any, tmp_path: Path, table: str) -> None:
+    """The embedded engine takes the names of files for tables, unless it is kept from it."""
+    path = tmp_path / "file.json"
+    path.write_text('{"a": 1}')
+    named = table.format(path)
+    for user in ("admin", "reader", "writer", "purger", "finops"):
+        for sql in (f"SELECT * FROM {named}", f"DESCRIBE TABLE {named}"):
+            assert _code(endpoint, user, sql) in (60, 62, 497), sql
 
 
 def test_a_verdict_is_for_one_role_and_one_database(endpoint: Any) -> None:
