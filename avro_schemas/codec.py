@@ -88,7 +88,10 @@ def load_schema(file_stem: str) -> Schema:
 def parse_schema(text: str) -> Schema:
     """Return the schema whose JSON is ``text``. Raises ValueError when it is none of a record."""
     document = json.loads(text)
-    parsed = fastavro.parse_schema(_without_logical_types(document))
+    try:
+        parsed = fastavro.parse_schema(_without_logical_types(document))
+    except (fastavro.schema.SchemaParseException, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"not an Avro schema: {type(error).__name__}: {error}") from error
     if not isinstance(parsed, dict) or parsed.get("type") != "record":
         raise ValueError("not a record schema")
     return Schema(parsed["name"], text, parsed)

@@ -6,7 +6,7 @@ the old one's signature on a later checkpoint is a forgery, whether or not it wa
 
 from collections.abc import Iterable
 
-from procurator.checkpoint import Checkpoint, CheckpointError, open_checkpoint, parse_checkpoint
+from procurator.checkpoint import Checkpoint, CheckpointError, open_checkpoint, parse_checkpoint, read_note
 from procurator.note_keys import Verifier
 
 
@@ -17,22 +17,28 @@ class TrustedKeys:
         self._current = {str(key): key for key in given}
         self._pending: list[tuple[str, str]] = []
         self.opened = 0
-        self.retired: set[str] = set()
 
     def rotate(self, old_key: str, new_key: str) -> None:
         """Hear of a rotation; it counts once a checkpoint over it was opened."""
         self._pending.append((old_key, new_key))
 
     def open(self, note: bytes, origin: str) -> Checkpoint:
-        """Return the checkpoint in a note. Raises CheckpointError when no key that counts here signed it."""
+        """Return the checkpoint in a note. Raises CheckpointError when no key that counts here signed it.
+
+        The first one over a rotation must be signed by the old key, which gives, and the new one, which takes over.
+        """
+        rotations = [(old_key, new_key) for old_key, new_key in self._pending if old_key in self._current]
+        incoming = {new_key: Verifier.parse(new_key) for _, new_key in rotations}
         checkpoint = open_checkpoint(note, origin, list(self._current.values()))
-        self.opened += 1
-        for old_key, new_key in self._pending:
-            if old_key in self._current:
-                del self._current[old_key]
-                self.retired.add(old_key)
-                self._current[new_key] = Verifier.parse(new_key)
+        if rotations:
+            signed = set(map(str, read_note(note, list({**self._current, **incoming}.values())).verified_by))
+            if missing := {key for rotation in rotations for key in rotation} - signed:
+                raise CheckpointError(f"the first checkpoint over a rotation is not signed by {min(missing)}")
+        for old_key, new_key in rotations:
+            del self._current[old_key]
+            self._current[new_key] = incoming[new_key]
         self._pending.clear()
+        self.opened += 1
         return checkpoint
 
 

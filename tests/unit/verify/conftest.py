@@ -9,7 +9,7 @@ from uuid import UUID
 import pyarrow as pa
 import pytest
 
-from procurator.avro_schemas.codec import load_schema
+from procurator.avro_schemas.codec import UnknownSchema, load_schema
 from procurator.checkpoint import Checkpoint, Signer, sign_checkpoint
 from procurator.control_entries import EPOCH, ERASURE, KEY_ROTATION, PURGE, WRITER_SCHEMA, Head
 from procurator.leaf import entry_leaf_hash
@@ -29,6 +29,13 @@ from procurator.verify.source import Leaves, LedgerSource
 PARTITIONS = 2
 EVENT_SCHEMA_ID, CONTROL_SCHEMA_ID = 1, 2
 Row = dict[str, Any]
+
+
+def schema_text(schema_id: int) -> str:
+    """The registry: one schema of events."""
+    if schema_id != EVENT_SCHEMA_ID:
+        raise UnknownSchema(schema_id)
+    return load_schema("session_event").text
 
 
 @dataclass
@@ -53,9 +60,7 @@ class Model:
         self.time_us = 1_700_000_000_000_000
         self.sequences: dict[str, int] = {}
         self.sessions = [str(UUID(int=self.rng.getrandbits(128), version=4)) for _ in range(4)]
-        self.derive = Rederivation(
-            lambda _id: load_schema("session_event").text, dict.fromkeys(self.log_ids, SESSION_EVENTS.name), PriceBook()
-        )
+        self.derive = Rederivation(schema_text, dict.fromkeys(self.log_ids, SESSION_EVENTS.name), PriceBook())
         for schema_id, stem in ((CONTROL_SCHEMA_ID, "ledger_control"), (EVENT_SCHEMA_ID, "session_event")):
             schema = load_schema(stem)
             payload = {"schema_id": schema_id, "subject": schema.name, "schema": schema.text}
