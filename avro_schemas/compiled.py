@@ -45,7 +45,11 @@ def read_varint(data: bytes, at: int, first: int) -> tuple[int, int]:
 def read_length(data: bytes, at: int, first: int) -> tuple[int, int]:
     """Return a length that is more than one byte long, or raise ValueError when it is negative."""
     if first > 0x7F:
-        first, at = read_varint(data, at, first)
+        second = data[at]
+        if second < 0x80:  # most texts
+            first, at = first & 0x7F | second << 7, at + 1
+        else:
+            first, at = read_varint(data, at, first)
     if first & 1:
         raise ValueError("a negative length")
     return first >> 1, at

@@ -8,6 +8,7 @@ publishing it durably, committing. Afterwards the states are compared with a rec
 """
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -48,6 +49,8 @@ class Pace(NamedTuple):
 
     events_per_s: float
     states_published: int
+    #: Processor time, of all its threads, starting included.
+    cpu_us_per_event: float
 
 
 def run(events: int = 200_000, seed: int = 0) -> dict[str, Any]:
@@ -66,11 +69,13 @@ def run(events: int = 200_000, seed: int = 0) -> dict[str, Any]:
                 "bytes_per_event": round(bytes_per_event),
                 "events_per_s": round(ours.events_per_s),
                 "states_published": ours.states_published,
+                "cpu_us_per_event": round(ours.cpu_us_per_event, 1),
                 "sessions_checked": bench.check(),
                 "peer": {
                     "name": "QuixStreams",
                     "events_per_s": round(peer.events_per_s),
                     "states_published": peer.states_published,
+                    "cpu_us_per_event": round(peer.cpu_us_per_event, 1),
                 },
                 "ratio": round(ours.events_per_s / peer.events_per_s, 2),
             }
@@ -102,6 +107,7 @@ class _Bench:
 
     def measure(self, arguments: Sequence[str], group_id: str, states: str, events: int) -> Pace:
         """Run a worker until it has committed everything; return its pace."""
+        before_s = _children_cpu_s()
         with (self._folder / f"{group_id}.log").open("wb") as log:
             process = subprocess.Popen([sys.executable, *arguments], env=self._environment(), stdout=log, stderr=log)
             try:
@@ -109,7 +115,7 @@ class _Bench:
             finally:
                 process.send_signal(signal.SIGTERM)
                 process.wait(30)
-        return self._pace(states, events)
+        return self._pace(states, events, _children_cpu_s() - before_s)
 
     def check(self) -> int:
         """Return how many sessions were compared with the recount."""
@@ -133,7 +139,7 @@ class _Bench:
             time.sleep(0.5)
         consumer.close()
 
-    def _pace(self, states: str, events: int) -> Pace:
+    def _pace(self, states: str, events: int, cpu_s: float) -> Pace:
         decoder = Decoder(load_schema("session_state"), self._registry.fetch)
         sent = [
             (message.timestamp()[1], message.partition(), decoder.decode(message.value())["as_of_offset"])
@@ -147,7 +153,12 @@ class _Bench:
             progress.append((time_ms, sum(reached.values())))
         start_ms, start = next(at for at in progress if at[1] >= _WARM_UP_SHARE * events)
         end_ms, end = next(at for at in progress if at[1] == progress[-1][1])
-        return Pace((end - start) / (end_ms - start_ms) * 1000, len(sent))
+        return Pace((end - start) / (end_ms - start_ms) * 1000, len(sent), cpu_s / events * 1e6)
+
+
+def _children_cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _produce(producer: Producer, value: bytes, key: str) -> None:

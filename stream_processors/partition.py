@@ -51,9 +51,14 @@ class Log(NamedTuple):
 class Record(Protocol):
     """A record as Kafka delivers it; ``timestamp`` is the broker's, in ms."""
 
-    offset: int
-    timestamp: int
-    value: bytes | None
+    @property
+    def offset(self) -> int: ...
+
+    @property
+    def timestamp(self) -> int: ...
+
+    @property
+    def value(self) -> bytes | None: ...
 
 
 @dataclass(frozen=True)
