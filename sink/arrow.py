@@ -59,13 +59,13 @@ def concatenated(parts: Sequence[dict[str, Array]]) -> dict[str, Array]:
     return {name: pa.concat_arrays([part[name] for part in parts]) for name in parts[0]}
 
 
-def ipc_stream(columns: dict[str, Array]) -> bytes:
+def ipc_stream(columns: dict[str, Array]) -> memoryview:
     """Return an Arrow stream of one record batch."""
     batch = pa.record_batch(list(columns.values()), names=list(columns))
     out = pa.BufferOutputStream()
     with pa.ipc.new_stream(out, batch.schema) as writer:
         writer.write_batch(batch)
-    return out.getvalue().to_pybytes()  # type: ignore[no-any-return]
+    return memoryview(out.getvalue())
 
 
 def _zeros(count: int, type_: Any, width_bytes: int) -> Array:

@@ -46,6 +46,8 @@ class Records:
 
     def within(self, rows_max: int, bytes_max: int) -> int:
         """Return how many of the first records stay within both limits; at least one."""
+        if len(self) <= rows_max and self.size_bytes <= bytes_max:
+            return len(self)
         size = count = 0
         for key, value in zip(self.keys[:rows_max], self.values[:rows_max], strict=True):
             size += len(key or b"") + len(value or b"")
@@ -64,4 +66,4 @@ class Records:
     @property
     def size_bytes(self) -> int:
         """Bytes of all keys and values."""
-        return sum(len(key) for key in self.keys if key) + sum(len(value) for value in self.values if value)
+        return sum(map(len, filter(None, self.keys))) + sum(map(len, filter(None, self.values)))

@@ -12,7 +12,7 @@ what stands in the table before sending again.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -54,6 +54,7 @@ _USER_CODES = {
     516: "check PROCURATOR_CLICKHOUSE_USER and PROCURATOR_CLICKHOUSE_PASSWORD",  # AUTHENTICATION_FAILED
 }
 _THROW_IF = 395
+_PIECE_BYTES = 256 * 1024
 
 Params = Mapping[str, str | int | Sequence[str] | Sequence[int]]
 
@@ -114,7 +115,7 @@ class ClickHouse:
         self,
         table: str,
         columns: Sequence[str],
-        arrow_stream: bytes,
+        arrow_stream: bytes | memoryview,
         token: str = "",
         settings: Mapping[str, str] | None = None,
     ) -> None:
@@ -137,14 +138,19 @@ class ClickHouse:
         sql = f"INSERT INTO {table} ({', '.join(columns)}) FORMAT ArrowStream"
         self._post(sql, arrow_stream, settings, None)
 
-    def _post(self, sql: str, body: bytes, settings: Mapping[str, str], database: str | None) -> str:
+    def _post(self, sql: str, body: bytes | memoryview, settings: Mapping[str, str], database: str | None) -> str:
         return self._send(sql, body, settings, database).text
 
-    def _send(self, sql: str, body: bytes, settings: Mapping[str, str], database: str | None) -> httpx.Response:
+    def _send(
+        self, sql: str, body: bytes | memoryview, settings: Mapping[str, str], database: str | None
+    ) -> httpx.Response:
         params = {"database": self.database if database is None else database, "wait_end_of_query": "1", **settings}
         try:
             if body:
-                response = self._client.post(self._url, params={**params, "query": sql}, content=body)
+                length = {"Content-Length": str(len(body))}
+                response = self._client.post(
+                    self._url, params={**params, "query": sql}, content=_pieces(body), headers=length
+                )
             else:
                 response = self._client.post(self._url, params=params, content=sql.encode())
         except (httpx.TransportError, OSError) as error:
@@ -152,6 +158,12 @@ class ClickHouse:
         if refused := refusal(self._url, response):
             raise refused
         return response
+
+
+def _pieces(body: bytes | memoryview) -> Iterator[bytes]:
+    """Yield a body bit by bit: handed over whole, httpcore would copy all that is left after each write."""
+    for start in range(0, len(body), _PIECE_BYTES):
+        yield bytes(body[start : start + _PIECE_BYTES])
 
 
 def refusal(url: str, response: httpx.Response) -> ProcuratorError | None:
