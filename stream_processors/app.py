@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import faust
+from faust.types import TP
 
 from procurator.avro_schemas.codec import load_schema
 from procurator.errors import Fatal, ProcuratorError, UserError
 from procurator.kafka import Topics
 from procurator.price_feed import PriceFeed
 from procurator.registry import Registry
+from procurator.stream_processors.budgets.overseer import Overseer
 from procurator.stream_processors.partition import PublishPolicy
 from procurator.stream_processors.transport import Batch, Transport
 from procurator.stream_processors.worker import Worker
@@ -38,6 +40,8 @@ class StreamConfig:
     state_topic: str = SESSION_STATE.name
     prices_topic: str = PRICES.name
     policy: PublishPolicy = PublishPolicy()  # noqa: RUF009 - frozen
+    #: Keep budgets and endings as well. Their topics are the usual ones, with as many partitions as `events_topic`.
+    budgets: bool = True
 
 
 def run(config: StreamConfig, announce_ready: Callable[[], None]) -> int:
@@ -63,10 +67,34 @@ def run(config: StreamConfig, announce_ready: Callable[[], None]) -> int:
             policy=config.policy,
         )
         try:
-            return asyncio.run(_Process(config, worker, topic_id, announce_ready).run())
+            return asyncio.run(_run(config, worker, registry, topic_id, partitions, announce_ready))
         finally:
             worker.close()
             registry.close()
+
+
+async def _run(
+    config: StreamConfig,
+    worker: Worker,
+    registry: Registry,
+    topic_id: str,
+    partitions: int,
+    announce_ready: Callable[[], None],
+) -> int:
+    if not config.budgets:
+        return await _Process(config, worker, topic_id, announce_ready).run()
+    overseer = Overseer(
+        bootstrap_servers=config.bootstrap_servers,
+        registry=registry,
+        events_topic=config.events_topic,
+        partitions=partitions,
+        time_of=worker.time_of,
+    )
+    worker.oversee(overseer)
+    try:
+        return await _Process(config, worker, topic_id, announce_ready, overseer).run()
+    finally:
+        await overseer.close()
 
 
 def _describe(config: StreamConfig) -> tuple[str, int]:
@@ -114,6 +142,7 @@ def build_app(config: StreamConfig, worker: Worker) -> faust.App:
         stream_wait_empty=False,
     )
     app.transport = Transport(app.conf.broker_consumer, app, worker)
+    worker.highwater = lambda partition: app.consumer.highwater(TP(config.events_topic, partition))
     worker.assigned = lambda: [tp.partition for tp in app.consumer.assignment() if tp.topic == config.events_topic]
     return app
 
@@ -121,9 +150,17 @@ def build_app(config: StreamConfig, worker: Worker) -> faust.App:
 class _Process:
     """One run of a worker: the app, the publishing, the watch over the topic, and what ends them."""
 
-    def __init__(self, config: StreamConfig, worker: Worker, topic_id: str, announce_ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: StreamConfig,
+        worker: Worker,
+        topic_id: str,
+        announce_ready: Callable[[], None],
+        overseer: Overseer | None = None,
+    ) -> None:
         self._config = config
         self._worker = worker
+        self._overseer = overseer
         self._topic_id = topic_id
         self._announce_ready = announce_ready
 
@@ -136,7 +173,13 @@ class _Process:
         app = build_app(self._config, self._worker)
         app.agent(app.topic(self._config.events_topic, schema=_AsIs()))(self._fold)
         app.on_rebalance_complete.connect(self._on_ready, weak=False)
-        work = (app.start(), self._crash_of(app), self._worker.publish_for_ever(), self._watch_topic())
+        work = (
+            self._start(app),
+            self._crash_of(app),
+            self._worker.publish_for_ever(),
+            self._watch_topic(),
+            *((self._overseer.run_for_ever(),) if self._overseer is not None else ()),
+        )
         tasks = [asyncio.ensure_future(one) for one in work]
         ends: list[asyncio.Future[Any]] = [self._signal, self._failed, *tasks[1:]]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -148,6 +191,11 @@ class _Process:
             if end is not self._signal:
                 end.result()  # raises what it failed with
         return 130 if self._signal.result() == signal.SIGINT else 0
+
+    async def _start(self, app: faust.App) -> None:
+        if self._overseer is not None:
+            await self._overseer.informed.wait()
+        await app.start()
 
     async def _fold(self, batches: AsyncIterator[Batch]) -> None:
         async for batch in batches:
@@ -174,6 +222,15 @@ class _Process:
 
     async def _on_ready(self, *_: Any, **__: Any) -> None:
         self._announce_ready()
+        if self._overseer is not None:
+            self._opening = asyncio.ensure_future(self._open_all())
+
+    async def _open_all(self) -> None:
+        try:
+            await self._worker.open_all()
+        except Exception as error:  # noqa: BLE001 - nobody waits for this task
+            if not self._failed.done():
+                self._failed.set_exception(error)
 
     def _on_signal(self, number: int) -> None:
         if not self._signal.done():

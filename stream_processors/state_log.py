@@ -1,5 +1,7 @@
 """IO: one partition of the state topic as the changelog of that partition's sessions. Transactions fence out zombies.
 
+The counters of budgets are in the partition of the same number of the spend topic, written in the same transactions.
+
 The state topic carries full snapshots, so it is the changelog as well: what others see is what we recover from. Who
 opens a partition's log takes its transactional id over. From then on a former owner that wakes up can append nothing,
 and what it had begun is aborted: a stale state can never stand after, or compact away, a later one.
@@ -13,6 +15,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from procurator.errors import Fatal, Unavailable
 from procurator.kafka import consumer_config, producer_config
+from procurator.topics import BUDGET_SPEND
 
 _WAIT_S = 1.0
 _RESTORE_BATCH = 1_000
@@ -50,15 +53,20 @@ class StateLog:
         Raises Unavailable when `close` was called, Fatal when Kafka refuses.
         """
         self._insist(lambda: self._producer.init_transactions(_WAIT_S))
-        return self._restore()
+        return {key.decode("utf-8", "replace"): value for key, value in self._restore(self._topic).items()}
 
-    def publish(self, states: Iterable[tuple[str, bytes]]) -> None:
-        """Append the states in one transaction; when this returns they are acknowledged.
+    def counters(self) -> list[bytes]:
+        """Return the counters that were published with the states, encoded; raises what `open` does."""
+        return list(self._restore(BUDGET_SPEND.name).values())
+
+    def publish(self, states: Iterable[tuple[str, bytes]], counters: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        """Append states and counters in one transaction; when this returns they are acknowledged.
 
         Waits while Kafka is away. Raises Fatal when the partition belongs to another worker now, Unavailable when
         `close` was called.
         """
-        records = [(session_id.encode(), value) for session_id, value in states]
+        records = [(self._topic, session_id.encode(), value) for session_id, value in states]
+        records += [(BUDGET_SPEND.name, key, value) for key, value in counters]
         while not self._attempt(records):
             self._insist(lambda: self._producer.abort_transaction(_WAIT_S))
 
@@ -67,12 +75,12 @@ class StateLog:
         self._closed.set()
         self._producer.purge(in_queue=True, in_flight=True, blocking=False)
 
-    def _attempt(self, records: list[tuple[bytes, bytes]]) -> bool:
+    def _attempt(self, records: list[tuple[str, bytes, bytes]]) -> bool:
         """Try the transaction once; return False when it is to be aborted and tried again."""
         try:
             self._producer.begin_transaction()
-            for key, value in records:
-                self._produce(key, value)
+            for topic, key, value in records:
+                self._produce(topic, key, value)
             self._insist(lambda: self._producer.commit_transaction(_WAIT_S))
         except KafkaException as error:
             if not error.args[0].txn_requires_abort():
@@ -80,10 +88,10 @@ class StateLog:
             return False
         return True
 
-    def _produce(self, key: bytes, value: bytes) -> None:
+    def _produce(self, topic: str, key: bytes, value: bytes) -> None:
         while True:
             try:
-                self._producer.produce(self._topic, value, key, self._partition)
+                self._producer.produce(topic, value, key, self._partition)
                 return
             except BufferError:
                 self._raise_if_closed()
@@ -103,12 +111,12 @@ class StateLog:
                 if not reason.retriable():
                     raise self._fatal(error) from error
 
-    def _restore(self) -> dict[str, bytes]:
+    def _restore(self, topic: str) -> dict[bytes, bytes]:
         """Read the partition from its start to its end: nobody else appends any more."""
         overrides = {"enable.partition.eof": True, "fetch.wait.max.ms": 10}
         consumer = Consumer(consumer_config(self._bootstrap_servers, f"{self._group_id}-restore", **overrides))
-        table: dict[str, bytes] = {}
-        start = TopicPartition(self._topic, self._partition, OFFSET_BEGINNING)
+        table: dict[bytes, bytes] = {}
+        start = TopicPartition(topic, self._partition, OFFSET_BEGINNING)
         try:
             # Asking first makes the client connect: assigning alone leaves it waiting for its next second.
             self._insist(lambda: consumer.get_watermark_offsets(start, _WAIT_S))
@@ -121,7 +129,7 @@ class StateLog:
                     elif error.code() == KafkaError._PARTITION_EOF:
                         return table
                     elif not error.retriable():
-                        raise Fatal(f"{self._topic} {self._partition} cannot be read: {error.str()}")
+                        raise Fatal(f"{topic} {self._partition} cannot be read: {error.str()}")
                 self._raise_if_closed()
         finally:
             consumer.close()
@@ -134,11 +142,10 @@ class StateLog:
         return Fatal(f"{self._topic} {self._partition} belongs to another worker now, or {error.args[0].str()}")
 
 
-def _apply(table: dict[str, bytes], key: bytes | None, value: bytes | None) -> None:
+def _apply(table: dict[bytes, bytes], key: bytes | None, value: bytes | None) -> None:
     if key is None:
         return
-    session_id = key.decode("utf-8", "replace")
     if value is None:
-        table.pop(session_id, None)
+        table.pop(key, None)
     else:
-        table[session_id] = value
+        table[key] = value

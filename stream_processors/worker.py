@@ -9,14 +9,18 @@ import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 
+from procurator import clock
 from procurator.avro_schemas.codec import Decoder, load_schema
 from procurator.errors import Fatal, Unavailable
 from procurator.leaf import log_id
 from procurator.price_feed import PriceFeed
 from procurator.registry import Registry
+from procurator.stream_processors.budgets.overseer import Overseer
 from procurator.stream_processors.partition import Log, PublishPolicy, SessionPartition, StateCodec
+from procurator.stream_processors.restore import Restored, restored
 from procurator.stream_processors.schema_cache import SchemaCache, SchemaWanted
 from procurator.stream_processors.state_log import StateLog
 from procurator.stream_processors.transport import Batch
@@ -25,6 +29,8 @@ _log = logging.getLogger(__name__)
 
 _RETRY_S = 0.5
 _FLUSH_S = 3.0
+#: Without a record for so long, nothing is taken to be on its way.
+_QUIET_S = 3.0
 
 
 class Owned:
@@ -33,6 +39,8 @@ class Owned:
     def __init__(self, sessions: SessionPartition, state_log: StateLog) -> None:
         self.sessions = sessions
         self.state_log = state_log
+        self.folded_s = monotonic()
+        self.broker_time_us = 0
 
 
 class Worker:
@@ -61,6 +69,7 @@ class Worker:
         self._group_id = group_id
         self._topic_id = topic_id
         self._partitions = partitions
+        self._registry = registry
         self._state_topic = state_topic
         self._prices = prices
         self._schemas = SchemaCache(registry)
@@ -70,12 +79,32 @@ class Worker:
         self._codec = StateCodec(schema, state_schema_id, Decoder(schema, registry.fetch))
         self._owned: dict[int, Owned] = {}
         self._opening: set[StateLog] = set()
+        self._overseer: Overseer | None = None
         self._interval_s = policy.interval_s
         self._encoding_s = 0.0
         self._urgent = asyncio.Event()
         self._publishing = asyncio.Lock()
+        self._taking_over = asyncio.Lock()
         self._threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="state-log")
         self.assigned: Callable[[], Iterable[int]] = tuple
+        self.highwater: Callable[[int], int | None] = lambda partition: None
+
+    def oversee(self, overseer: Overseer) -> None:
+        """Keep budgets and endings too; before the first partition is opened."""
+        self._overseer = overseer
+
+    def time_of(self, partition: int) -> int:
+        """Return the time (µs) up to which the partition's records have been folded; 0 when it is not ours.
+
+        That is now when nothing is left to fold, else the broker time of the last record folded.
+        """
+        owned = self._owned.get(partition)
+        if owned is None:
+            return 0
+        end = self.highwater(partition)
+        if (end is not None and owned.sessions.position >= end) or monotonic() - owned.folded_s > _QUIET_S:
+            return clock.now_us()
+        return owned.broker_time_us
 
     def committable(self) -> dict[int, int]:
         """Return the offset that may be committed, by partition."""
@@ -93,12 +122,21 @@ class Worker:
         sessions = owned.sessions
         if batch.follows is not None and sessions.position >= 0 and batch.follows > sessions.position:
             raise Fatal(f"{sessions.log.log_id}: records {sessions.position} to {batch.follows} were not delivered")
+        if self._overseer is not None:
+            try:
+                await self._overseer.know_budgets(batch.records[-1].timestamp * 1000)
+            except Unavailable:
+                return  # the worker stops
         while self._owned.get(batch.partition) is owned:
             try:
                 sessions.fold(batch.records, self._prices.book)
                 break
             except Unavailable as error:
                 await self._mend(error)
+        owned.folded_s = monotonic()
+        owned.broker_time_us = batch.records[-1].timestamp * 1000
+        if self._overseer is not None:
+            self._overseer.wake()
         if sessions.urgent:
             self._urgent.set()
 
@@ -131,6 +169,8 @@ class Worker:
             owned = self._owned.pop(partition, None)
             if owned is not None:
                 owned.state_log.close()
+                if self._overseer is not None:
+                    self._overseer.released(partition)
 
     def close(self) -> None:
         """Forget all partitions and end the threads."""
@@ -148,25 +188,34 @@ class Worker:
         self._encoding_s += monotonic() - started_s
         if publication is None:
             return
+        counters = [] if self._overseer is None else self._overseer.encode(publication.counters)
         loop = asyncio.get_running_loop()
+        publish = partial(owned.state_log.publish, publication.states, counters)
         try:
-            await asyncio.shield(loop.run_in_executor(self._threads, owned.state_log.publish, publication.states))
+            await asyncio.shield(loop.run_in_executor(self._threads, publish))
         except Unavailable:
             return  # the partition was released meanwhile
         owned.sessions.published()
 
+    async def open_all(self) -> None:
+        """Open the partitions that are ours and not open yet: their sessions may be due to end without a record."""
+        async with self._taking_over:
+            await asyncio.gather(*(self._open(other) for other in self.assigned() if other not in self._owned))
+
     async def _own(self, partition: int) -> Owned | None:
         """Return the partition; None when it is not ours. The first call after a rebalance opens all that are."""
         if partition not in self._owned:
-            await asyncio.gather(*(self._open(other) for other in self.assigned() if other not in self._owned))
+            await self.open_all()
         return self._owned.get(partition)
 
     async def _open(self, partition: int) -> None:
         state_log = StateLog(self._bootstrap_servers, self._group_id, self._state_topic, partition)
+        log = Log(log_id(self._topic_id, partition), partition, self._partitions)
         self._opening.add(state_log)
         started_s = monotonic()
         try:
-            table = await asyncio.get_running_loop().run_in_executor(self._threads, state_log.open)
+            restore = partial(self._restore, state_log, log)
+            table, found = await asyncio.get_running_loop().run_in_executor(self._threads, restore)
         except Unavailable:
             return  # released meanwhile
         finally:
@@ -174,10 +223,22 @@ class Worker:
         if partition not in self.assigned():
             state_log.close()
             return
-        log = Log(log_id(self._topic_id, partition), partition, self._partitions)
-        sessions = SessionPartition(log, table, self._codec, self._event_decoder, self.policy)
+        observer = None if self._overseer is None else self._overseer.opened(log, found)
+        sessions = SessionPartition(log, table, self._codec, self._event_decoder, self.policy, observer)
         self._owned[partition] = Owned(sessions, state_log)
         _log.info("partition %s: %s sessions restored in %.1f s", partition, len(table), monotonic() - started_s)
+
+    def _restore(self, state_log: StateLog, log: Log) -> tuple[dict[str, bytes], Restored]:
+        """Fence out the former owner, then learn all it knew: its states and counters, and the budgets it had read.
+
+        Blocking. Raises Unavailable when the partition is released meanwhile.
+        """
+        table = state_log.open()
+        if self._overseer is None:
+            return table, Restored([], -1, [])
+        self._overseer.catch_up()
+        counters = self._overseer.decode(state_log.counters())
+        return table, restored(table.values(), log.log_id, self._codec.decoder, self._registry.fetch, counters)
 
     async def _mend(self, reason: Unavailable) -> None:
         """Fetch the schema that is wanted, or else wait: whatever is away may be back."""

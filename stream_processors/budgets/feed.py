@@ -93,7 +93,8 @@ class Feed:
 
     def _follow(self) -> None:
         while not self._stop.is_set():
-            messages = self._consumer.consume(_BATCH_MAX, _POLL_S)
+            first = self._consumer.poll(_POLL_S)  # `consume` would wait for a whole batch
+            messages = [] if first is None else [first, *self._consumer.consume(_BATCH_MAX, 0)]
             while messages and not self._stop.is_set():
                 try:
                     self._hand_over(messages)

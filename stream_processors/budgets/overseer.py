@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from procurator import clock
-from procurator.avro_schemas.codec import load_schema
+from procurator.avro_schemas.codec import Decoder, load_schema
 from procurator.budgets import Budget, Counter
 from procurator.budgets.meter import Meter
 from procurator.budgets.records import (
@@ -19,20 +19,25 @@ from procurator.budgets.records import (
     counter_to_record,
     since_in_record,
 )
-from procurator.errors import Unavailable
+from procurator.errors import Fatal, Rejected
 from procurator.partitioner import partition_of
 from procurator.registry import Registry
-from procurator.session_state import SessionState
 from procurator.stream_processors.budgets.enforcement import Enforcement
 from procurator.stream_processors.budgets.feed import Feed, Heard
 from procurator.stream_processors.budgets.observer import Observer
 from procurator.stream_processors.budgets.speaker import Speaker
 from procurator.stream_processors.budgets.sums import PeriodKey, Sums
+from procurator.stream_processors.partition import Log
+from procurator.stream_processors.restore import Restored
 from procurator.topics import BUDGET_DEFINITIONS, BUDGET_SPEND, BUDGET_STATUS, CONTROL
 
 #: Deadlines are looked at this often when nothing happens.
 _TICK_S = 0.1
 _LAST_WORDS_S = 2.0
+#: How far the clocks of brokers and workers may lie apart.
+_CLOCKS_US = 1_000_000
+#: What must be known before records are folded. (A partition's own counters are restored with its states.)
+_NEEDED = (BUDGET_DEFINITIONS, CONTROL)
 
 
 class Overseer:
@@ -53,28 +58,45 @@ class Overseer:
     ) -> None:
         self._partitions = partitions
         self._owned: set[int] = set()
+        self._budgets_known_us = 0
         self._time_of = time_of
         self._loop = asyncio.get_running_loop()
         self._failure: asyncio.Future[None] = asyncio.Future()
         self._woken = asyncio.Event()
+        #: Set once everything was heard that was said before the start.
+        self.informed = asyncio.Event()
         self.enforcement = Enforcement(Sums(self._publishes))
         self._feed = Feed(bootstrap_servers, registry, self._hand_over)
         self._speaker = Speaker(bootstrap_servers, registry, events_topic, self._fail)
         self._spend_schema = load_schema(BUDGET_SPEND.schema)
+        self._spend_decoder = Decoder(self._spend_schema, registry.fetch)
         self._spend_schema_id = registry.schema_id(self._spend_schema)
 
-    async def start(self) -> None:
-        """Hear everything that was said so far. Raises Unavailable or UserError when that cannot be had."""
-        self._feed.start()
-        await self.catch_up()
+    def catch_up(self) -> None:
+        """Know every budget that anybody knew when this was called. Blocking, not for the event loop's thread.
 
-    async def catch_up(self) -> None:
-        """Know every budget that anybody knew before this was called: needed before records are folded."""
-        with suppress(Unavailable):
-            await asyncio.to_thread(self._feed.catch_up)
+        Needed between taking a partition over and folding its records. Raises Unavailable on `close`.
+        """
+        self._feed.catch_up(_NEEDED)
+
+    async def know_budgets(self, broker_time_us: int) -> None:
+        """Know every budget that was defined before a record of ``broker_time_us`` came, so that the record counts.
+
+        Raises Unavailable on `close`; waits while Kafka is away.
+        """
+        if broker_time_us + _CLOCKS_US >= self._budgets_known_us:
+            asked_us = clock.now_us()
+            await asyncio.to_thread(self._feed.catch_up, (BUDGET_DEFINITIONS,))
+            self._budgets_known_us = asked_us
 
     async def run_for_ever(self) -> None:
-        """Decide and say, until cancelled. Raises Fatal when something cannot be said."""
+        """Hear everything that was said so far, then decide and say, until cancelled.
+
+        Raises Unavailable or UserError when there is nothing to hear, Fatal when something cannot be said.
+        """
+        self._feed.start()
+        await asyncio.to_thread(self._feed.catch_up)
+        self.informed.set()
         while not self._failure.done():
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), _TICK_S)
@@ -90,16 +112,13 @@ class Overseer:
         """Something has happened: decide soon."""
         self._woken.set()
 
-    def opened(
-        self, partition: int, log_id: str, counters: Iterable[Counter], states: Iterable[SessionState], folded_to: int
-    ) -> Observer:
+    def opened(self, log: Log, found: Restored) -> Observer:
         """Take a partition over, with what was restored of it; the observer is to be told what happens there."""
-        own = [counter for counter in counters if counter.key.log_id == log_id]
-        self.enforcement.sums.merge(own)
-        observer = Observer(partition, Meter(log_id, own, folded_to), self.enforcement)
-        for state in states:
+        self.enforcement.sums.merge(found.counters)
+        observer = Observer(log.partition, Meter(log.log_id, found.counters, found.folded_to), self.enforcement)
+        for state in found.open_states:
             observer.recovered(state)
-        self._owned.add(partition)
+        self._owned.add(log.partition)
         self.enforcement.sums.publish_all()
         self.wake()
         return observer
@@ -115,6 +134,13 @@ class Overseer:
         return [
             (counter_key(counter.key), schema.encode(counter_to_record(counter), schema_id)) for counter in counters
         ]
+
+    def decode(self, values: Iterable[bytes]) -> list[Counter]:
+        """Return the counters in values of the spend topic. Raises Fatal for one that is none of ours."""
+        try:
+            return [counter_from_record(self._spend_decoder.decode(value)) for value in values]
+        except Rejected as error:
+            raise Fatal(f"{BUDGET_SPEND.name}: a counter is none of ours: {error}") from error
 
     async def close(self) -> None:
         """Stop hearing, and wait a little for what is being said."""
