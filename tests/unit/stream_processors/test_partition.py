@@ -50,8 +50,8 @@ def partition(
 
 
 def test_nothing_may_be_committed_before_it_is_published() -> None:
+    assert partition().committable is None
     sessions = partition()
-    assert sessions.committable is None
     sessions.fold(records(events_of(), start=10)[:3], PRICES)
     assert (sessions.position, sessions.committable) == (13, 10)
     taken = sessions.take(0.0)
