@@ -28,7 +28,7 @@ CLOSE_S = 2
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, which says `ready` once it listens, and returns when a signal stops it instead of dying of it."""
+    """uvicorn's server, which says `ready` once it listens, and returns from a signal instead of dying of it."""
 
     def __init__(self, config: uvicorn.Config, ready: str) -> None:
         super().__init__(config)

@@ -73,20 +73,6 @@ class Request:
         at_once = "wait_end_of_query" in self.values
         return self.number("buffer_size", 0 if at_once else BUFFER_BYTES)
 
-    @property
-    def credentials(self) -> tuple[str | None, str | None]:
-        """User and password: headers of ClickHouse's own, else Basic, else the query string."""
-        if name := self.headers.get("x-clickhouse-user"):
-            return name, self.headers.get("x-clickhouse-key", "")
-        scheme, _, token = self.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "basic":
-            try:
-                name, _, password = base64.b64decode(token.strip(), validate=True).decode().partition(":")
-            except (binascii.Error, ValueError) as error:
-                raise ClickHouseError(516, "Invalid Basic credentials", "AUTHENTICATION_FAILED") from error
-            return name, password
-        return self.values.get("user"), self.values.get("password")
-
     def flag(self, name: str) -> bool:
         """A yes or no of the query string."""
         return self.values.get(name, "0").lower() in ("1", "true", "yes")
@@ -103,16 +89,36 @@ class Request:
         return int(text) if text else default
 
 
-def parse_request(method: str, query_string: bytes, headers: Mapping[str, str], body: memoryview) -> Request:
+def parse_values(query_string: bytes) -> dict[str, str]:
+    """The query string; bytes that are no UTF-8 stay as surrogates."""
+    text = query_string.decode("latin-1")
+    return dict(parse_qsl(text, keep_blank_values=True, encoding="utf-8", errors="surrogateescape"))
+
+
+def credentials(values: Mapping[str, str], headers: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """User and password: headers of ClickHouse's own, else Basic, else the query string.
+
+    Raises:
+        ClickHouseError: 516 for a Basic header that cannot be read.
+    """
+    if name := headers.get("x-clickhouse-user"):
+        return name, headers.get("x-clickhouse-key", "")
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "basic":
+        try:
+            name, _, password = base64.b64decode(token.strip(), validate=True).decode().partition(":")
+        except (binascii.Error, ValueError) as error:
+            raise ClickHouseError(516, "Invalid Basic credentials", "AUTHENTICATION_FAILED") from error
+        return name, password
+    return values.get("user"), values.get("password")
+
+
+def parse_request(method: str, values: Mapping[str, str], headers: Mapping[str, str], body: memoryview) -> Request:
     """Read a request. `headers` have names in lower case; `body` is as it came over the wire.
 
     Raises:
         ClickHouseError: for a query string or form that cannot be read.
     """
-    pairs = parse_qsl(
-        query_string.decode("latin-1"), keep_blank_values=True, encoding="utf-8", errors="surrogateescape"
-    )
-    values = dict(pairs)
     external: tuple[ExternalTable, ...] = ()
     encoding = headers.get("content-encoding", "").strip().lower()
     media = headers.get("content-type", "")

@@ -31,10 +31,10 @@ from procurator.deploy.embedded.clickhouse.statement import (
     Statement,
     parse,
 )
+from procurator.deploy.embedded.clickhouse.transport import MEMORY_BYTES_MAX
 from procurator.deploy.embedded.clickhouse.users import Role, User
 from procurator.deploy.embedded.clickhouse.wire import ClickHouseError
 
-MEMORY_BYTES_MAX = 256 << 20  # larger bodies go through a file
 VERDICTS_MAX = 10_000
 TEXT_CACHED_BYTES_MAX = 8192
 

@@ -4,13 +4,13 @@ import base64
 
 import pytest
 
-from procurator.deploy.embedded.clickhouse.request import Request, parse_request
+from procurator.deploy.embedded.clickhouse.request import Request, credentials, parse_request, parse_values
 from procurator.deploy.embedded.clickhouse.wire import ClickHouseError
 
 
 def _request(query: str = "", body: bytes = b"", **headers: str) -> Request:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return parse_request("POST", query.encode(), named, memoryview(body))
+    return parse_request("POST", parse_values(query.encode()), named, memoryview(body))
 
 
 def test_what_is_not_reserved_is_a_setting() -> None:
@@ -25,11 +25,13 @@ def test_bytes_of_the_query_stay_as_they_are() -> None:
 
 
 def test_credentials_in_three_places() -> None:
-    basic = "Basic " + base64.b64encode(b"u:p:w").decode()
-    assert _request(authorization=basic).credentials == ("u", "p:w")
-    assert _request(x_clickhouse_user="h", x_clickhouse_key="k", authorization=basic).credentials == ("h", "k")
-    assert _request("user=q&password=w").credentials == ("q", "w")
-    assert _request().credentials == (None, None)
+    basic = {"authorization": "Basic " + base64.b64encode(b"u:p:w").decode()}
+    assert credentials({}, basic) == ("u", "p:w")
+    assert credentials({}, {"x-clickhouse-user": "h", "x-clickhouse-key": "k", **basic}) == ("h", "k")
+    assert credentials(parse_values(b"user=q&password=w"), {}) == ("q", "w")
+    assert credentials({}, {}) == (None, None)
+    with pytest.raises(ClickHouseError, match="Invalid Basic credentials"):
+        credentials({}, {"authorization": "Basic ?"})
 
 
 @pytest.mark.parametrize(
