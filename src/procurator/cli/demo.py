@@ -51,6 +51,8 @@ def demo(
             say(f"publishing {sessions} sessions of the past day (seed {seed})")
             played = simulate(sdk, sessions, seed)
             sound = _await_arrival(clickhouse.rows, played, stop) and _check(clickhouse.rows)
+            if once and sound:
+                sound = _show_tampering(stack, played, stop)
             _summary(played)
             if not once and sound:
                 _play_live(sdk, stack, stop, seed)
@@ -93,6 +95,15 @@ def _check(select: "Select") -> bool:
     say(f"checked: {sessions} sessions against their recount, {len(differences)} differences;")
     say(f"         {leaves} leaves in {len(logs)} trees, {len(faults)} at fault")
     return not differences and not faults
+
+
+def _show_tampering(stack: "Stack", played: "list[Played]", stop: "Stop") -> bool:
+    """Verify the signed ledger, edit one word in a copy of it, and show the verifier find it."""
+    from procurator.cli.verify import show_tampering
+    from procurator.config import Settings
+
+    values = {name.removeprefix("PROCURATOR_").lower(): value for name, value in stack.env("admin").items()}
+    return show_tampering(Settings.model_validate(values), sum(session.events for session in played), stop.wait, say)
 
 
 def _summary(played: "list[Played]") -> None:

@@ -217,6 +217,44 @@ def _prices(settings: "Settings") -> Any:
         registry.close()
 
 
+def show_tampering(
+    settings: "Settings", events: int, wait: Callable[[float], bool], say: Callable[[str], None]
+) -> bool:
+    """Verify the ledger once ``events`` are signed, then a copy with one word edited; say both, return if both fit.
+
+    ``wait`` sleeps and returns True on a stop.
+    """
+    from dataclasses import replace
+
+    from procurator.clickhouse import ClickHouse
+    from procurator.verify.ledger import verify_ledger
+    from procurator.verify.report import Verdict
+    from procurator.verify.showing import edited_copy
+    from procurator.verify.source import LedgerSource
+
+    password = settings.clickhouse_password.get_secret_value()
+
+    def client(database: str) -> ClickHouse:
+        return ClickHouse(settings.clickhouse_url, settings.clickhouse_user, password, database)
+
+    for _ in range(60):
+        if settings.checkpoints.exists():
+            with _check(settings, None, None, False, lambda *_: None) as check:
+                report = verify_ledger(check)
+            if report.verdict is not Verdict.SOUND or report.counts["entries"] >= events:
+                break
+        if wait(1.0):
+            return False
+    say(f"verified: {report.counts['entries']} signed entries, {report.verdict.name.lower()}; {report.anchor}")
+    with edited_copy(settings.clickhouse_database, client) as (copy, edit):
+        with _check(settings, None, None, False, lambda *_: None) as check:
+            found = verify_ledger(replace(check, source=LedgerSource(copy)))
+        say(f"in a copy, {edit.before!r} of event {edit.event_id} was edited to {edit.after!r}; the verifier finds:")
+        for finding in found.findings:
+            say(f"  {finding.verdict.name.lower()} {finding.what}: {finding.where}: {finding.message}")
+    return report.verdict is Verdict.SOUND and found.verdict is Verdict.TAMPERED
+
+
 def trusted_keys(given: list[str] | None, settings: "Settings") -> "list[Verifier]":
     """Return the verifier keys given as texts or files, by default the one beside the signer's key."""
     from procurator.key_files import load_verifier, parse_verifier, public_path
