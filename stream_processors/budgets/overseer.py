@@ -23,12 +23,12 @@ from procurator.errors import Fatal, Rejected
 from procurator.partitioner import partition_of
 from procurator.registry import Registry
 from procurator.stream_processors.budgets.enforcement import Enforcement
-from procurator.stream_processors.budgets.feed import Feed, Heard
 from procurator.stream_processors.budgets.observer import Observer
 from procurator.stream_processors.budgets.speaker import Speaker
 from procurator.stream_processors.budgets.sums import PeriodKey, Sums
 from procurator.stream_processors.partition import Log
 from procurator.stream_processors.restore import Restored
+from procurator.topic_feed import Heard, TopicFeed
 from procurator.topics import BUDGET_DEFINITIONS, BUDGET_SPEND, BUDGET_STATUS, CONTROL
 
 #: Deadlines are looked at this often when nothing happens.
@@ -36,6 +36,7 @@ _TICK_S = 0.1
 _LAST_WORDS_S = 2.0
 #: How far the clocks of brokers and workers may lie apart.
 _CLOCKS_US = 1_000_000
+_HEARD = (BUDGET_DEFINITIONS, BUDGET_SPEND, CONTROL, BUDGET_STATUS)
 #: What must be known before records are folded. (A partition's own counters are restored with its states.)
 _NEEDED = (BUDGET_DEFINITIONS, CONTROL)
 
@@ -66,7 +67,7 @@ class Overseer:
         #: Set once everything was heard that was said before the start.
         self.informed = asyncio.Event()
         self.enforcement = Enforcement(Sums(self._publishes))
-        self._feed = Feed(bootstrap_servers, registry, self._hand_over)
+        self._feed = TopicFeed(bootstrap_servers, registry, _HEARD, self._hand_over)
         self._speaker = Speaker(bootstrap_servers, registry, events_topic, self._fail)
         self._spend_schema = load_schema(BUDGET_SPEND.schema)
         self._spend_decoder = Decoder(self._spend_schema, registry.fetch)

@@ -1,6 +1,6 @@
-"""IO: what all workers must know of one another: definitions, counters, signals, statuses, each topic from its start.
+"""IO: topics that are read whole, from their start, by everyone who needs them: definitions, counters, signals.
 
-One consumer without a group reads every partition, so every worker sees everything; a Faust global table would do the
+One consumer without a group reads every partition, so every process sees everything; a Faust global table would do the
 same through a changelog of its own. Reading is a thread's; what it reads is handed over in batches.
 """
 
@@ -15,11 +15,10 @@ from procurator.avro_schemas.codec import Decoder, Record, load_schema
 from procurator.errors import Rejected, Unavailable, UserError
 from procurator.kafka import TIMEOUT_S, consumer_config
 from procurator.registry import Registry
-from procurator.topics import BUDGET_DEFINITIONS, BUDGET_SPEND, BUDGET_STATUS, CONTROL, Topic
+from procurator.topics import Topic
 
 _log = logging.getLogger(__name__)
 
-TOPICS = (BUDGET_DEFINITIONS, BUDGET_SPEND, CONTROL, BUDGET_STATUS)
 _BATCH_MAX = 5_000
 _POLL_S = 0.2
 _RETRY_S = 0.5
@@ -37,20 +36,26 @@ class Heard(NamedTuple):
     record: Record | None
 
 
-class Feed:
+class TopicFeed:
     """Hands what the topics say to ``take``, in a thread of its own, from `start` to `close`."""
 
-    def __init__(self, bootstrap_servers: str, registry: Registry, take: Callable[[list[Heard]], None]) -> None:
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        registry: Registry,
+        topics: Iterable[Topic],
+        take: Callable[[list[Heard]], None],
+    ) -> None:
         self._bootstrap_servers = bootstrap_servers
         self._take = take
-        self._topics = {topic.name: topic for topic in TOPICS}
-        self._decoders = {topic.name: Decoder(load_schema(topic.schema), registry.fetch) for topic in TOPICS}
+        self._topics = {topic.name: topic for topic in topics}
+        self._decoders = {topic.name: Decoder(load_schema(topic.schema), registry.fetch) for topic in topics}
         overrides = {"enable.partition.eof": True, "fetch.wait.max.ms": 100}
-        self._consumer = Consumer(consumer_config(bootstrap_servers, "procurator-budgets", **overrides))
+        self._consumer = Consumer(consumer_config(bootstrap_servers, "procurator-feed", **overrides))
         #: Everything below was handed over, by topic and partition.
         self._handed: dict[Place, int] = {}
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="budgets", daemon=True)
+        self._thread = threading.Thread(target=self._follow, name="feed", daemon=True)
 
     def start(self) -> None:
         """Begin to read. Raises Unavailable while Kafka does not answer, UserError when a topic is missing."""
@@ -65,13 +70,16 @@ class Feed:
         self._consumer.assign([TopicPartition(name, n, OFFSET_BEGINNING) for name, n in self._handed])
         self._thread.start()
 
-    def catch_up(self, topics: Iterable[Topic] = TOPICS) -> None:
-        """Return once all was handed over that ``topics`` held when this was called. Raises Unavailable on `close`."""
-        names = {topic.name for topic in topics}
+    def catch_up(self, topics: Iterable[Topic] | None = None) -> None:
+        """Return once all was handed over that ``topics`` (or all) held when this was called.
+
+        Waits while Kafka is away. Raises Unavailable on `close`.
+        """
+        names = self._topics.keys() if topics is None else {topic.name for topic in topics}
         ends = {place: self._end(place) for place in self._handed if place[0] in names}
         while any(self._handed[place] < end for place, end in ends.items()):
             if self._stop.wait(_CHECK_S):
-                raise Unavailable("budgets: closed while catching up")
+                raise Unavailable("closed while catching up")
 
     def close(self) -> None:
         """Stop reading."""
@@ -100,7 +108,7 @@ class Feed:
                     self._hand_over(messages)
                     break
                 except Unavailable as error:  # the registry is away: nothing of these was handed over yet
-                    _log.warning("budgets: %s; trying again", error)
+                    _log.warning("%s; trying again", error)
                     self._stop.wait(_RETRY_S)
 
     def _hand_over(self, messages: list[Message]) -> None:
@@ -130,4 +138,4 @@ class Feed:
         yield Heard(self._topics[name], message.partition(), message.key() or b"", record)
 
     def _unavailable(self, error: KafkaError) -> Unavailable:
-        return Unavailable(f"budgets: Kafka at {self._bootstrap_servers}: {error.str()}")
+        return Unavailable(f"Kafka at {self._bootstrap_servers}: {error.str()}")
