@@ -5,9 +5,8 @@ event or raises Rejected, and nothing outside the record's bytes matters (but fo
 Values are raw, see `procurator.avro_schemas.codec`: times are µs since the epoch, decimals unscaled bytes.
 """
 
-import math
 import re
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from procurator.avro_schemas.codec import Decoder
 from procurator.errors import Rejected
@@ -39,6 +38,12 @@ INTEGER_MAX = 2**53
 #: What ClickHouse's DateTime64(6) can show.
 TIME_US_MAX = 9_223_372_036_854_775_807 // 1000
 
+_IDENTITIES: tuple[Literal["emitter_id", "org_id", "agent_id", "owner_team_id"], ...] = (
+    "emitter_id",
+    "org_id",
+    "agent_id",
+    "owner_team_id",
+)
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 
 
@@ -96,9 +101,8 @@ def check(event: SessionEvent) -> None:
         raise RuleBroken("sequence", f"{event['sequence']} is not within 0 and 2^53")
     if not 0 <= event["occurred_at"] <= TIME_US_MAX:
         raise RuleBroken("occurred_at", f"{event['occurred_at']} µs is not within 1970 and 2262")
-    for field in ("emitter_id", "org_id", "agent_id", "owner_team_id"):
-        if not event[field]:
-            raise RuleBroken(field, "is empty")
+    if not (event["emitter_id"] and event["org_id"] and event["agent_id"] and event["owner_team_id"]):
+        raise RuleBroken(next(field for field in _IDENTITIES if not event[field]), "is empty")
     kind, payload = event["payload"]
     rule = _PAYLOAD_RULES.get(kind)
     if rule is not None:
@@ -112,7 +116,7 @@ def kind_of(event: SessionEvent) -> str:
 
 def _within(payload: dict[str, Any], field: str, maximum: float = INTEGER_MAX) -> None:
     value = payload[field]
-    if value is not None and not (0 <= value <= maximum and math.isfinite(value)):
+    if value is not None and not 0 <= value <= maximum:  # which NaN is not, either
         raise RuleBroken(field, f"{value} is not within 0 and {maximum}")
 
 
