@@ -189,27 +189,34 @@ class Engine:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        definition = Path(path, "metadata", "default.sql")
+        # The embedded engine makes the database `default` itself and cannot open a directory that defines one.
+        aside = definition.with_suffix(".aside")
+        if definition.exists():
+            definition.rename(aside)
         self._anchor = Connection(path)
-        self._close_the_file_system()
+        self._close_the_file_system(definition, aside)
         self.version = self._anchor.scalar(b"SELECT version()")
         self.timezone = self._anchor.scalar(b"SELECT timezone()")
         self.host = self._anchor.scalar(b"SELECT hostName()")
         names = self._anchor.scalar(b"SELECT lower(name) FROM system.table_functions")
         self.table_functions = frozenset(names.split("\n"))
 
-    def _close_the_file_system(self) -> None:
+    def _close_the_file_system(self, definition: Path, aside: Path) -> None:
         """Make the database `default` what it is on a server.
 
         The embedded engine lays the file system over it: there, `SELECT * FROM default."/etc/passwd"` reads that
-        file, whoever asks. Detached and attached again it is the plain database beneath, with the same tables.
+        file, whoever asks. Detached and attached again it is the plain database that ``definition`` names: the one of
+        earlier starts, whose definition was put aside, or else the one beneath.
         """
         known = self._anchor.scalar(b"SELECT engine, uuid FROM system.databases WHERE name = 'default'")
         engine, uuid = known.split("\t")
         if engine == "Atomic":
             return
-        definition = Path(self.path, "metadata", "default.sql")
-        if not definition.exists():  # the embedded engine makes the database without writing it down
-            definition.parent.mkdir(exist_ok=True)
+        definition.parent.mkdir(exist_ok=True)
+        if aside.exists():
+            aside.rename(definition)
+        else:
             definition.write_text(f"ATTACH DATABASE _ UUID '{uuid}'\nENGINE = Atomic\n")
         self._anchor.run(b"DETACH DATABASE default")
         self._anchor.run(b"ATTACH DATABASE default")

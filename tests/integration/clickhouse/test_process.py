@@ -27,6 +27,8 @@ def test_it_stops_within_five_seconds_and_keeps_its_data(make_endpoint: Callable
     one.start()
     one.value("CREATE TABLE t (a Int8) ENGINE = MergeTree ORDER BY a")
     one.value("INSERT INTO t VALUES (1)")
+    one.value("CREATE DATABASE other")  # with a second database the engine resolves the first in another way
+    one.value("CREATE TABLE other.t ENGINE = MergeTree ORDER BY a AS SELECT 2 AS a")
     with pytest.raises(httpx.ReadTimeout):  # a query that would run for hours, and its client
         httpx.post(one.url, content="SELECT sleep(3) FROM numbers(99)", auth=("admin", "admin-password"), timeout=0.3)
     began = time.monotonic()
@@ -35,6 +37,7 @@ def test_it_stops_within_five_seconds_and_keeps_its_data(make_endpoint: Callable
     for _ in range(2):
         one.start()
         assert one.value("SELECT * FROM t") == "1"
+        assert one.value("SELECT * FROM other.t") == "2"
         assert one.value("SELECT engine FROM system.databases WHERE name = 'default'") == "Atomic"
         assert one.stop() == 0
 
