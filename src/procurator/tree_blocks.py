@@ -4,7 +4,7 @@ A range of leaves that a proof is made of (see `procurator.merkle.ranges`) eithe
 one, so its root needs whole blocks and at most the leaves of one more. Ten million leaves are 10,000 block roots.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
 
 from procurator.merkle import LeafRange, root_hash
 
@@ -14,9 +14,22 @@ BLOCK_LEAVES = 1_024
 ReadLeaves = Callable[[int, int], list[bytes]]
 
 
-def range_roots(ranges: Iterable[LeafRange], blocks: Sequence[bytes], read: ReadLeaves) -> list[bytes]:
-    """Return the root of each range. ``blocks``: the roots of the log's whole blocks, as far as ranges reach."""
-    return [_root(start, end, blocks, read) for start, end in ranges]
+def range_roots(
+    ranges: Iterable[LeafRange], blocks: Sequence[bytes], read: ReadLeaves, known: MutableMapping[LeafRange, bytes]
+) -> list[bytes]:
+    """Return the root of each range. ``blocks``: the roots of the log's whole blocks, as far as ranges reach.
+
+    ``known`` keeps the roots of ranges of blocks, which never change and stand in nearly every proof.
+    """
+    roots = []
+    for start, end in ranges:
+        root = known.get((start, end))
+        if root is None:
+            root = _root(start, end, blocks, read)
+            if end - start >= BLOCK_LEAVES:
+                known[start, end] = root
+        roots.append(root)
+    return roots
 
 
 def _root(start: int, end: int, blocks: Sequence[bytes], read: ReadLeaves) -> bytes:

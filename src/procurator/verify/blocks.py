@@ -12,12 +12,16 @@ from procurator.merkle import LeafRange, root_hash
 from procurator.tree_blocks import BLOCK_LEAVES, range_roots
 from procurator.verify.source import LedgerSource
 
+#: Roots of ranges of blocks kept for each log.
+KNOWN_MAX = 50_000
+
 
 @dataclass
 class _Log:
     roots: list[bytes] = field(default_factory=list)
     #: Where each block begins, and after the last one what comes next.
     offsets: list[int] = field(default_factory=lambda: [0])
+    known: dict[LeafRange, bytes] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -38,6 +42,8 @@ class BlockCache:
             log = self._logs.setdefault((table, log_id), _Log())
         with log.lock:
             self._extend(table, log_id, log, size // BLOCK_LEAVES)
+            if len(log.known) > KNOWN_MAX:
+                log.known.clear()
         blocks: dict[int, list[bytes]] = {}
 
         def read(start: int, end: int) -> list[bytes]:
@@ -47,7 +53,7 @@ class BlockCache:
             first = number * BLOCK_LEAVES
             return blocks[number][start - first : end - first]
 
-        return range_roots(ranges, log.roots, read)
+        return range_roots(ranges, log.roots, read, log.known)
 
     def _extend(self, table: str, log_id: str, log: _Log, whole_blocks: int) -> None:
         if len(log.roots) >= whole_blocks:

@@ -30,6 +30,7 @@ class Sealer:
     def __init__(self, source: LedgerSource) -> None:
         self._source = source
         self._blocks = BlockCache(source)
+        self._kept: tuple[bytes, Checkpoint, dict[str, Head]] | None = None
 
     def newest(self, notes: Sequence[bytes]) -> tuple[bytes, Checkpoint]:
         """Return the last of ``notes`` (ascending) whose control entries the tables have all of.
@@ -94,12 +95,20 @@ class Sealer:
 
         Raises Unavailable while the leaf is not signed.
         """
-        note, checkpoint = self.newest(notes)
-        head = self.heads(checkpoint)[1].get(log_id)
+        note, checkpoint, heads = self._signed(notes)
+        head = heads.get(log_id)
         if head is None or leaf_index >= head.size:
             raise Unavailable(f"leaf {leaf_index} of log {log_id} is not signed yet: try again in ten seconds")
         ranges = inclusion_ranges(leaf_index, head.size)
         return note, checkpoint, head, self._blocks.proof(table, log_id, ranges, head.size)
+
+    def _signed(self, notes: Sequence[bytes]) -> tuple[bytes, Checkpoint, dict[str, Head]]:
+        """Return the newest note, its checkpoint and heads; kept as long as no newer note comes."""
+        kept = self._kept
+        if kept is None or not notes or kept[0] != notes[-1]:
+            note, checkpoint = self.newest(notes)
+            self._kept = kept = (note, checkpoint, self.heads(checkpoint)[1])
+        return kept
 
     def schemas(self, checkpoint: Checkpoint) -> dict[int, str]:
         """Return the writer schemas that the control log has, by id."""
