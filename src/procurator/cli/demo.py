@@ -10,7 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from procurator.cli import EXIT_NO, console
-from procurator.cli.up import DataDir, PortOffset, ready_line, running_stack, say
+from procurator.cli.fetch import say
+from procurator.cli.up import DataDir, PortOffset, ready_line, running_stack
 
 if TYPE_CHECKING:
     from procurator.arrival import Select
