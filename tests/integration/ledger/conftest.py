@@ -26,7 +26,7 @@ from procurator.verify.report import Report
 from procurator.verify.source import LedgerSource
 from procurator.verify.trust import claimed
 
-COMPONENTS = frozenset({"kafka", "registry", "clickhouse", "setup", "sink", "sign"})
+COMPONENTS = frozenset({"kafka", "registry", "clickhouse", "setup", "sink", "sign", "api"})
 LEDGER_TABLES = ("events", "audit", "ledger_control", "ledger_gaps")
 SIGNED_S = 60.0
 
