@@ -17,15 +17,18 @@ from procurator.producers.calls import ModelCall, ToolCall
 from procurator.producers.client import Procurator
 from procurator.producers.errors import DeliveryFailed, SessionTerminated, TerminateSignal
 from procurator.producers.json_text import JsonText
+from procurator.producers.orders import ApprovalDecision, Signal
 from procurator.producers.session import Session
 
 __all__ = [
+    "ApprovalDecision",
     "DeliveryFailed",
     "JsonText",
     "ModelCall",
     "Procurator",
     "Session",
     "SessionTerminated",
+    "Signal",
     "TerminateSignal",
     "ToolCall",
 ]

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -19,8 +20,11 @@ from procurator.producers.errors import SessionTerminated
 from procurator.producers.json_text import safe_text, to_json
 from procurator.producers.limits import clean
 from procurator.producers.scope import Scope
+from procurator.producers.tasks import Guard, is_cancellation
 
 if TYPE_CHECKING:
+    from threading import Event
+
     from procurator.producers.session import Session
 
 CallStatus = Literal["SUCCESS", "ERROR", "TIMEOUT", "CANCELLED"]
@@ -29,7 +33,10 @@ _Number = TypeVar("_Number", int, float, int | None, float | None)
 
 
 class _Call(Scope):
-    """What both kinds of call share: an id, a turn, a clock, and that they complete exactly once."""
+    """What both kinds of call share: an id, a turn, a clock, and that they complete exactly once.
+
+    Whatever a call comes to after its session was terminated, it is recorded as CANCELLED.
+    """
 
     def __init__(self, session: "Session", call_id: str, turn_index: int | None) -> None:
         self.id = clean(call_id)
@@ -37,18 +44,54 @@ class _Call(Scope):
         self._turn_index = turn_index
         self._completed = False
         self._started_at = 0.0
+        self._guard: Guard | None = None
+
+    @property
+    def cancelled(self) -> "Event":
+        """Is set once the session was terminated: the call's result will not be taken any more."""
+        return self._session.cancelled
 
     def _since_start_ms(self) -> float:
         return (time.perf_counter() - self._started_at) * 1000
 
     def _enter(self) -> None:
+        if not self._session.orders.free:
+            self._session.wait_until_free()
+        self._begin()
+
+    async def _enter_async(self) -> None:
+        if not self._session.orders.free:
+            await self._session.wait_until_free_async()
+        self._begin()
+
+    def _begin(self) -> None:
         self._started_at = time.perf_counter()
         self._emit_started()
+        self._guard = self._session.tasks.enter()
 
     def _leave(self, error: BaseException | None) -> None:
         if not self._completed:
-            status = status_of(error)
+            status = status_of(error, self._session.session_id)
             self._emit_unfinished(status, None if error is None else safe_text(error) or type(error).__name__)
+
+    def _instead(self, error: BaseException | None) -> BaseException | None:
+        guard, self._guard = self._guard, None
+        others_ask = self._session.tasks.leave(guard)
+        told = self._session.orders.terminated
+        # Where the session has a block, the cancellation goes on to that: no `except Exception` on the way stops it.
+        stopped = error is None or (is_cancellation(error) and not self._session.has_block and not others_ask)
+        return SessionTerminated(told, self._session.session_id) if told is not None and stopped else None
+
+    def _judge(self, status: CallStatus, error_message: str | None) -> tuple[CallStatus, str | None, bool]:
+        """Return status and message as they are to be recorded, and whether the result counts."""
+        if self._completed:
+            raise UserError("the call is completed already")
+        if status not in CALL_STATUSES:
+            raise UserError(f"status: {status!r} is none of {', '.join(CALL_STATUSES)}")
+        told = self._session.orders.terminated
+        if told is None:
+            return status, error_message, True
+        return "CANCELLED", str(SessionTerminated(told)), False
 
     def _emit_started(self) -> None:
         raise NotImplementedError
@@ -92,33 +135,31 @@ class ToolCall(_Call):
         """Record the end of the call now; leaving the block then records nothing more.
 
         ``output`` is any object (see `procurator.producers.json_text`; wrap what is JSON text already in JsonText).
-        ``latency_ms`` is measured when it is not given. Raises UserError for a second completion.
+        ``latency_ms`` is measured when it is not given. Raises UserError for a second completion. Once the session was
+        terminated the call is recorded as CANCELLED, without its output, and SessionTerminated raised.
         """
-        self._complete(None if output is None else to_json(output), status, error_message, latency_ms)
-
-    def _complete(
-        self, output: str | None, status: CallStatus, error_message: str | None, latency_ms: float | None
-    ) -> None:
-        _check_completion(self._completed, status)
+        status, error_message, counts = self._judge(status, error_message)
         at_least_zero("latency_ms", latency_ms)
         self._completed = True
-        self._session.emit(
+        self._session.record(
             TOOL_CALL_COMPLETED,
             {
                 **self._common,
                 "status": status,
-                "output": output,
+                "output": to_json(output) if counts and output is not None else None,
                 "error_message": error_message,
                 "latency_ms": self._since_start_ms() if latency_ms is None else latency_ms,
             },
         )
+        self._session.check()
 
     def _emit_started(self) -> None:
         self._session.emit(TOOL_CALL_STARTED, {**self._common, "input": self._input})
         del self._input  # It may be megabytes, and the call may be long.
 
     def _emit_unfinished(self, status: CallStatus, error_message: str | None) -> None:
-        self._complete(None, status, error_message, None)
+        with suppress(SessionTerminated):
+            self.complete(status=status, error_message=error_message)
 
 
 class ModelCall(_Call):
@@ -176,9 +217,11 @@ class ModelCall(_Call):
 
         The buckets are disjoint: ``input_tokens`` without those read from or written to a cache, ``output_tokens``
         without reasoning. ``model`` is the one that answered, if it is not the one asked. ``estimated`` names the
-        fields that are guesses. Raises UserError for a negative number and for a second completion.
+        fields that are guesses. Raises UserError for a negative number and for a second completion. Once the session
+        was terminated the call is recorded as CANCELLED, with its usage, since that is owed, and SessionTerminated
+        raised.
         """
-        _check_completion(self._completed, status)
+        status, error_message, _ = self._judge(status, error_message)
         tokens = (input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens)
         payload = {
             "model_call_id": self.id,
@@ -196,27 +239,32 @@ class ModelCall(_Call):
             "finish_reason": finish_reason,
         }
         self._completed = True
-        self._session.emit(MODEL_CALL_COMPLETED, payload, estimated=list(estimated))
+        self._session.record(MODEL_CALL_COMPLETED, payload, estimated=list(estimated))
         self._session.model_call_completed(self.id)
+        self._session.check()
 
     def _emit_started(self) -> None:
         self._session.emit(MODEL_CALL_STARTED, self._request)
 
     def _emit_unfinished(self, status: CallStatus, error_message: str | None) -> None:
         # Nobody said what was used, and unless the provider refused the call something was: zero is then a guess.
-        self.complete(status=status, error_message=error_message, estimated=() if status == "ERROR" else TOKEN_BUCKETS)
+        guesses = () if status == "ERROR" else TOKEN_BUCKETS
+        with suppress(SessionTerminated):
+            self.complete(status=status, error_message=error_message, estimated=guesses)
 
 
-def status_of(error: BaseException | None) -> CallStatus:
-    """Return how a call ended that was left with ``error``: a TimeoutError is TIMEOUT, being stopped is CANCELLED."""
+def status_of(error: BaseException | None, session_id: str) -> CallStatus:
+    """Return how a session's call ended that was left with ``error``: TimeoutError is TIMEOUT, a stop CANCELLED."""
     if error is None:
         return "SUCCESS"
     if isinstance(error, TimeoutError):
         return "TIMEOUT"
-    if isinstance(error, SessionTerminated) or not isinstance(error, Exception):
+    if isinstance(error, SessionTerminated):
+        # Another session's end, that of a delegate for example, is a failure of this call.
+        return "CANCELLED" if error.session_id in (None, session_id) else "ERROR"
+    if not isinstance(error, Exception):
         return "CANCELLED"  # asyncio.CancelledError, KeyboardInterrupt, GeneratorExit
-    # concurrent.futures.CancelledError is an Exception; by name, since importing it costs every agent's start.
-    return "CANCELLED" if any(kind.__name__ == "CancelledError" for kind in type(error).__mro__) else "ERROR"
+    return "CANCELLED" if is_cancellation(error) else "ERROR"
 
 
 def money(value: Decimal | str | float | None) -> bytes | None:
@@ -237,10 +285,3 @@ def at_least_zero(name: str, value: _Number) -> _Number:
     if value is not None and not (isinstance(value, int | float) and 0 <= value <= INTEGER_MAX):  # NaN is neither
         raise UserError(f"{name}: {safe_text(value)} is no number from 0 up")
     return value
-
-
-def _check_completion(completed: bool, status: str) -> None:
-    if completed:
-        raise UserError("the call is completed already")
-    if status not in CALL_STATUSES:
-        raise UserError(f"status: {status!r} is none of {', '.join(CALL_STATUSES)}")

@@ -6,6 +6,7 @@ import re
 import threading
 import weakref
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -13,6 +14,7 @@ from procurator.clock import now_us
 from procurator.errors import UserError
 from procurator.events import SessionEvent
 from procurator.producers.calls import at_least_zero
+from procurator.producers.controlled import OnSignal
 from procurator.producers.defaults import Defaults
 from procurator.producers.entropy import random_16, random_uuid
 from procurator.producers.errors import DeliveryFailed
@@ -56,6 +58,7 @@ class Procurator:
         heartbeat_s: float = HEARTBEAT_S,
         queue_wait_s: float = QUEUE_WAIT_S,
         flush_s: float = FLUSH_S,
+        control: bool | None = None,
         clock: Callable[[], int] = now_us,
         transport: Transport | None = None,
         environment: Mapping[str, str] = os.environ,
@@ -63,8 +66,10 @@ class Procurator:
         """Take defaults for every session; what is None comes from the environment (``PROCURATOR_ORG_ID``, …).
 
         ``heartbeat_s``: a session silent for so long says that it lives. ``queue_wait_s``: how long an event may wait
-        for room in the queue before Backpressure is raised. ``flush_s``: how long closing waits for Kafka. ``clock``
-        gives ``occurred_at`` in µs since the epoch. ``transport`` replaces Kafka, see `procurator.producers.memory`.
+        for room in the queue before Backpressure is raised. ``flush_s``: how long closing waits for Kafka. ``control``:
+        whether sessions obey signals (terminate, pause, resume), by default they do. ``clock`` gives ``occurred_at`` in
+        µs since the epoch. ``transport`` replaces Kafka, see `procurator.producers.memory`. Raises UserError for a
+        variable that makes no sense.
         """
         self._defaults = Defaults.from_environment(environment)
         self._org_id = org_id or self._defaults.org_id
@@ -77,6 +82,7 @@ class Procurator:
         self._heartbeat_s = heartbeat_s
         self._queue_wait_s = queue_wait_s
         self._flush_s = flush_s
+        self._control = self._defaults.obeys if control is None else control
         self._clock = clock
         self._given_transport = transport
         self._lock = threading.Lock()
@@ -103,14 +109,17 @@ class Procurator:
         labels: Mapping[str, Any] | None = None,
         session_id: str | None = None,
         runtime: str = RUNTIME,
+        on_signal: OnSignal | None = None,
+        control: bool = True,
         clock: Callable[[], int] | None = None,
     ) -> Session:
         """Return a session that starts when its block is entered.
 
         ``agent`` is the ``agent_id`` and, without ``agent_name``, the name too; ``user`` is the ``user_id``.
         ``initiator`` is USER where there is a user, else SYSTEM; ``origin`` follows from ``schedule_id``,
-        ``workflow_id`` or ``parent_session_id``, else API. ``session_id`` is drawn unless given (a UUID). Raises
-        UserError for a value that makes no sense.
+        ``workflow_id`` or ``parent_session_id``, else API. ``session_id`` is drawn unless given (a UUID). ``on_signal``
+        is called with each signal to the session, in a thread of ours that serves every session: it must not wait.
+        ``control=False`` lets this session ignore signals. Raises UserError for a value that makes no sense.
         """
         agent_id = safe_text(agent or self._agent)
         user_id = user or self._user
@@ -136,7 +145,8 @@ class Procurator:
         }
         session_id = random_uuid() if session_id is None else _uuid("session_id", session_id)
         emit = self._emitter(session_id, org_id or self._org_id, agent_id, owner_team_id or self._owner_team_id)
-        return Session(session_id, started, emit, clock or self._clock, self._opened, self._closed)
+        opened = partial(self._opened, controlled=control)
+        return Session(session_id, started, emit, clock or self._clock, opened, self._closed, on_signal)
 
     def publish(self, event: SessionEvent) -> None:
         """Send one event that is complete already, for example of a recorded session. Raises Backpressure."""
@@ -225,13 +235,14 @@ class Procurator:
                         self._queue_wait_s,
                         self._heartbeat_s,
                         self._flush_s,
+                        self._control,
                     )
                 self._finalizer = weakref.finalize(self, self._link.orphan)
                 self._finalizer.atexit = False  # The link sees to that by itself.
             return self._link
 
-    def _opened(self, session: Session) -> None:
-        self._connected().opened(session)
+    def _opened(self, session: Session, controlled: bool) -> None:
+        self._connected().opened(session, controlled)
 
     def _closed(self, session: Session) -> None:
         if self._link is not None:

@@ -7,6 +7,8 @@ A test keeps the two alike.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from procurator.errors import UserError
+
 KAFKA_BOOTSTRAP_SERVERS = "127.0.0.1:9092"
 SCHEMA_REGISTRY_URL = "http://127.0.0.1:8081/apis/ccompat/v7"
 
@@ -22,9 +24,18 @@ class Defaults:
     agent_id: str = "agent"
     agent_name: str | None = None
     user_id: str | None = None
+    control: str = "on"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Defaults":
         """Return the defaults; ``PROCURATOR_ORG_ID`` and so on override them, an empty variable does not."""
         found = {name: environment.get(f"PROCURATOR_{name.upper()}") for name in cls.__slots__}
         return cls(**{name: value for name, value in found.items() if value})
+
+    @property
+    def obeys(self) -> bool:
+        """Whether sessions obey signals: ``PROCURATOR_CONTROL`` is on or off. Raises UserError for anything else."""
+        try:
+            return {"on": True, "off": False}[self.control.lower()]
+        except KeyError:
+            raise UserError(f"PROCURATOR_CONTROL: {self.control!r} is neither on nor off") from None

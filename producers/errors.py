@@ -2,26 +2,38 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from procurator.errors import ProcuratorError
+
+TerminalStatus = Literal["COMPLETED", "FAILED", "TERMINATED", "TIMEOUT"]
 
 
 @dataclass(frozen=True, slots=True)
 class TerminateSignal:
-    """Who stopped the session, and why. ``signal_id`` is a UUID, None when no signal stands behind it."""
+    """Who stopped the session, and why. ``signal_id`` is a UUID, None when no signal stands behind it.
+
+    ``status`` is what the session ends in: TERMINATED, or TIMEOUT when it ran longer than its ``timeout_s``.
+    """
 
     issued_by: str
     reason: str | None = None
     signal_id: str | None = None
+    status: TerminalStatus = "TERMINATED"
 
 
 class SessionTerminated(ProcuratorError):
-    """The session was told to stop. Let it leave the session's block: that ends the session TERMINATED."""
+    """The session was told to stop. Let it leave the session's block: that ends the session TERMINATED.
 
-    def __init__(self, signal: TerminateSignal) -> None:
+    ``session_id`` says which session, None when an agent's own code raises this: to a session around it, another
+    session's termination is an error like any other.
+    """
+
+    def __init__(self, signal: TerminateSignal, session_id: str | None = None) -> None:
         why = f": {signal.reason}" if signal.reason else ""
         super().__init__(f"terminated by {signal.issued_by}{why}")
         self.signal = signal
+        self.session_id = session_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from procurator.producers.transport import KafkaTransport, Transport
 from procurator.producers.wire import Encoder
 
 if TYPE_CHECKING:
+    from procurator.producers.control import SharedControl
     from procurator.producers.session import Session
 
 log = logging.getLogger(__name__)
@@ -26,8 +27,17 @@ _open: "set[Link]" = set()
 class Link:
     """Sends encoded events. One daemon thread handles confirmations and heartbeats for all sessions of the process."""
 
-    def __init__(self, transport: Transport, schema_id: int, heartbeat_s: float, flush_s: float) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        schema_id: int,
+        heartbeat_s: float,
+        flush_s: float,
+        control: "SharedControl | None" = None,
+    ) -> None:
+        """Without ``control``, sessions are told nothing."""
         self.transport = transport
+        self._control = control
         self._flush_s = flush_s
         self._is_orphan = False
         self._encode = Encoder(_SCHEMA, schema_id).encode
@@ -42,9 +52,16 @@ class Link:
 
     @classmethod
     def connect(
-        cls, bootstrap_servers: str, schema_registry_url: str, queue_wait_s: float, heartbeat_s: float, flush_s: float
+        cls,
+        bootstrap_servers: str,
+        schema_registry_url: str,
+        queue_wait_s: float,
+        heartbeat_s: float,
+        flush_s: float,
+        control: bool,
     ) -> "Link":
         """Return a link to a cluster. Raises Unavailable when Kafka or registry is away, UserError without setup."""
+        from procurator.producers.control import SharedControl
         from procurator.registry import Registry
 
         registry = Registry(schema_registry_url)
@@ -54,19 +71,26 @@ class Link:
             registry.close()
         transport = KafkaTransport(bootstrap_servers, queue_wait_s)
         transport.check()
-        return cls(transport, schema_id, heartbeat_s, flush_s)
+        signals = SharedControl(bootstrap_servers, schema_registry_url) if control else None
+        return cls(transport, schema_id, heartbeat_s, flush_s, signals)
 
     def send(self, key: bytes, event: Mapping[str, Any]) -> None:
         """Hand over one event (`procurator.events.SessionEvent`). Raises Backpressure when it was not taken."""
         self.transport.send(key, self._encode(event))
 
-    def opened(self, session: "Session") -> None:
+    def opened(self, session: "Session", controlled: bool) -> None:
+        """Let a session be heard of while it is silent and, if ``controlled``, hear signals."""
         with self._lock:
             self._sessions.add(session)
+        if controlled and self._control is not None:
+            self._control.opened(session)
 
     def closed(self, session: "Session") -> None:
+        """A session is over."""
         with self._lock:
             self._sessions.discard(session)
+        if self._control is not None:
+            self._control.closed(session)
 
     def close(self, deadline_s: float) -> None:
         """Deliver what is queued, then let go. Raises DeliveryFailed saying what was not delivered."""
@@ -74,6 +98,8 @@ class Link:
             self.transport.flush(deadline_s)
         finally:
             self._closing.set()
+            if self._control is not None:
+                self._control.close()
             self.transport.close()
             _open.discard(self)
             if threading.current_thread() is not self._keeper:

@@ -10,14 +10,24 @@ log = logging.getLogger(__name__)
 
 
 class Scope:
-    """Subclasses say what entering and leaving do; neither waits for IO, so both kinds of block may call them."""
+    """Subclasses say what entering and leaving do; neither waits for IO, so both kinds of block may call them.
+
+    What may wait to be entered overrides `_enter_async` too.
+    """
 
     def _enter(self) -> None:
         raise NotImplementedError
 
+    async def _enter_async(self) -> None:
+        self._enter()
+
     def _leave(self, error: BaseException | None) -> None:
         """Leave the block; ``error`` is what leaves with it and is never swallowed."""
         raise NotImplementedError
+
+    def _instead(self, error: BaseException | None) -> BaseException | None:
+        """Return what is to leave the block in place of ``error`` (None: nothing leaves), None to leave that alone."""
+        return None
 
     def __enter__(self) -> Self:
         self._enter()
@@ -33,9 +43,14 @@ class Scope:
             if error is None:
                 raise
             log.error("%s", ours)  # What already leaves the block says more.
+        finally:
+            instead = self._instead(error)
+        if instead is not None:
+            raise instead from error
 
     async def __aenter__(self) -> Self:
-        return self.__enter__()
+        await self._enter_async()
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None

@@ -4,27 +4,21 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
-from procurator.clock import to_us
 from procurator.errors import Backpressure, UserError
 from procurator.events import (
-    APPROVAL_DECIDED,
-    APPROVAL_REQUESTED,
     HEARTBEAT,
     SESSION_ENDED,
     SESSION_STARTED,
     TURN_RECORDED,
 )
 from procurator.producers.calls import ModelCall, ToolCall
+from procurator.producers.controlled import Controlled, OnSignal
 from procurator.producers.entropy import random_16
-from procurator.producers.errors import SessionTerminated
+from procurator.producers.errors import SessionTerminated, TerminalStatus, TerminateSignal
 from procurator.producers.json_text import safe_text, to_json
-from procurator.producers.scope import Scope
-
-TerminalStatus = Literal["COMPLETED", "FAILED", "TERMINATED", "TIMEOUT"]
-Decision = Literal["APPROVED", "DENIED", "EXPIRED"]
+from procurator.producers.tasks import is_stop
 
 #: What chat formats call the roles, in upper case, and what the ledger calls them.
 ROLES = {
@@ -35,8 +29,7 @@ ROLES = {
     "SYSTEM": "SYSTEM",
     "DEVELOPER": "SYSTEM",
 }
-_DECISIONS = ("APPROVED", "DENIED", "EXPIRED")
-_TERMINAL = ("COMPLETED", "FAILED", "TERMINATED", "TIMEOUT")
+_TERMINAL = get_args(TerminalStatus)
 STACK_CHARACTERS_MAX = 64 * 1024
 
 
@@ -48,12 +41,13 @@ class Emit(Protocol):
     ) -> None: ...
 
 
-class Session(Scope):
+class Session(Controlled):
     """One agent run; `Procurator.session` makes it. Threads and tasks may share it.
 
     Leaving the block ends the session: COMPLETED, or FAILED with the exception's type, message and stack; TERMINATED
     with SessionTerminated; TIMEOUT with a TimeoutError once ``timeout_s`` has passed. Exceptions are never swallowed.
-    Events after the end are recorded all the same (the ledger flags them), since losing them would be worse.
+    A session that a signal terminated ends as the signal says, and its block is left with SessionTerminated. Events
+    after the end are recorded all the same (the ledger flags them), since losing them would be worse.
     """
 
     def __init__(
@@ -64,9 +58,10 @@ class Session(Scope):
         clock: Callable[[], int],
         opened: Callable[["Session"], None],
         closed: Callable[["Session"], None],
+        on_signal: OnSignal | None = None,
     ) -> None:
         """Prepare a session that is yet to start. ``started`` is the payload of its first event."""
-        self.session_id = session_id
+        super().__init__(session_id, started["parent_session_id"], on_signal)
         self._started = started
         self._send = emit
         self._clock = clock
@@ -87,7 +82,7 @@ class Session(Scope):
 
     def start(self) -> "Session":
         """Start the session without a block; then `end` is yours to call. Raises UserError when it has started."""
-        self._enter()
+        self._begin()
         return self
 
     def turn(
@@ -103,8 +98,10 @@ class Session(Scope):
 
         ``role`` is user, assistant, tool or system (developer and function are taken too, in any case). ``content``
         that is no text is recorded as JSON. An assistant's turn belongs to the model call that completed since the
-        previous one, if it was a single one; else say so with ``model_call_id``. Raises UserError for another role.
+        previous one, if it was a single one; else say so with ``model_call_id``. Raises UserError for another role,
+        SessionTerminated, without recording the turn, once the session was terminated.
         """
+        self.check()
         speaker = ROLES.get(role.upper())
         if speaker is None:
             raise UserError(f"role: {role!r} is none of user, assistant, tool, system")
@@ -144,7 +141,8 @@ class Session(Scope):
 
         ``input`` is any object (JsonText for what is JSON already), ``timeout_ms`` the configured timeout. The call
         belongs to the latest assistant turn unless ``turn_index`` says otherwise. Leaving the block with an exception
-        makes it ERROR with the message, TIMEOUT with a TimeoutError, CANCELLED when it was cancelled.
+        makes it ERROR with the message, TIMEOUT with a TimeoutError, CANCELLED when it was cancelled. Entering it waits
+        while the session is paused (`with` blocks, `async with` does not), and raises SessionTerminated.
         """
         return ToolCall(
             self,
@@ -183,45 +181,6 @@ class Session(Scope):
             parameters=parameters,
         )
 
-    def request_approval(
-        self,
-        reason: str,
-        *,
-        approval_id: str | None = None,
-        tool_call_id: str | None = None,
-        budget_id: str | None = None,
-        expires_at: datetime | None = None,
-    ) -> str:
-        """Record that the session waits for a person's decision, and return the ``approval_id``.
-
-        ``expires_at`` is aware; raises UserError when it is not.
-        """
-        if expires_at is not None and expires_at.tzinfo is None:
-            raise UserError("expires_at: a datetime without a time zone")
-        approval_id = approval_id or f"approval-{random_16().hex()}"
-        self.emit(
-            APPROVAL_REQUESTED,
-            {
-                "approval_id": approval_id,
-                "reason": reason,
-                "tool_call_id": tool_call_id,
-                "budget_id": budget_id,
-                "expires_at": None if expires_at is None else to_us(expires_at),
-            },
-        )
-        return approval_id
-
-    def approval_decided(
-        self, approval_id: str, decision: Decision, *, decided_by: str, reason: str | None = None
-    ) -> None:
-        """Record the decision on an approval request. Raises UserError for a decision that is none."""
-        if decision not in _DECISIONS:
-            raise UserError(f"decision: {decision!r} is none of {', '.join(_DECISIONS)}")
-        self.emit(
-            APPROVAL_DECIDED,
-            {"approval_id": approval_id, "decision": decision, "decided_by": decided_by, "reason": reason},
-        )
-
     def end(
         self,
         status: TerminalStatus = "COMPLETED",
@@ -231,12 +190,18 @@ class Session(Scope):
         reason: str | None = None,
         signal_id: str | None = None,
     ) -> None:
-        """End the session now; leaving the block then records nothing more. A second end changes nothing."""
+        """End the session now; leaving the block then records nothing more. A second end changes nothing.
+
+        A session that a signal terminated ends as the signal says, whatever ``status`` is.
+        """
         if status not in _TERMINAL:
             raise UserError(f"status: {status!r} is none of {', '.join(_TERMINAL)}")
         with self._lock:
             if self._state == "ended":
                 return
+            told = self.orders.close()
+            if told is not None:
+                status, ended_by, reason, signal_id = told.status, told.issued_by, told.reason, told.signal_id
             self._emit(
                 SESSION_ENDED,
                 {
@@ -252,13 +217,21 @@ class Session(Scope):
         self._closed(self)
 
     def emit(self, kind: str, payload: dict[str, Any], estimated: list[str] | None = None) -> None:
-        """Send one event of any kind (`procurator.events`). Raises Backpressure when it was not taken."""
+        """Send one event of any kind (`procurator.events`). Raises Backpressure when it was not taken.
+
+        Raises SessionTerminated, without sending it, once the session was terminated.
+        """
+        self.check()
+        self.record(kind, payload, estimated)
+
+    def record(self, kind: str, payload: dict[str, Any], estimated: list[str] | None = None) -> None:
+        """Send one event that belongs into the ledger even when the session was terminated: how its calls ended."""
         with self._lock:
             self._emit(kind, payload, estimated)
 
     def heartbeat(self, idle_s_min: float) -> None:
         """Say that the session lives, if it has been silent for ``idle_s_min`` and no thread is just about to speak."""
-        if self._state != "open" or not self._lock.acquire(blocking=False):
+        if self._state != "open" or self.orders.terminated is not None or not self._lock.acquire(blocking=False):
             return
         try:
             idle_s = time.monotonic() - self._spoke
@@ -281,7 +254,7 @@ class Session(Scope):
         self._sequence += 1
         self._spoke = time.monotonic()
 
-    def _enter(self) -> None:
+    def _begin(self) -> None:
         with self._lock:
             if self._state != "new":
                 raise UserError(f"session {self.session_id} has been started before; make another one")
@@ -290,16 +263,25 @@ class Session(Scope):
             self._began = time.monotonic()
         self._opened(self)
 
+    def _enter(self) -> None:
+        self._begin()
+        self.has_block = True
+        self._guard = self.tasks.enter()
+
     def _leave(self, error: BaseException | None) -> None:
-        if isinstance(error, SessionTerminated):
-            signal = error.signal
-            self.end("TERMINATED", ended_by=signal.issued_by, reason=signal.reason, signal_id=signal.signal_id)
+        if self.orders.terminated is not None:
+            self.end("TERMINATED", error=None if error is None or is_stop(error) else error)
+        elif isinstance(error, SessionTerminated) and error.session_id in (None, self.session_id):
+            self._end_by(error.signal)
         elif error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
             self.end("COMPLETED")
         else:
             timeout_s = self._started["timeout_s"]
             expired = timeout_s is not None and time.monotonic() - self._began >= timeout_s
             self.end("TIMEOUT" if expired and isinstance(error, TimeoutError) else "FAILED", error=error)
+
+    def _end_by(self, told: TerminateSignal) -> None:
+        self.end(told.status, ended_by=told.issued_by, reason=told.reason, signal_id=told.signal_id)
 
 
 def describe(error: BaseException) -> dict[str, Any]:

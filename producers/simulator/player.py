@@ -16,7 +16,9 @@ US_PER_MS = 1000
 
 
 class Pace(Protocol):
-    """The time that sessions live in."""
+    """The time that sessions live in. ``controlled``: they obey signals, which those of the past cannot."""
+
+    controlled: bool
 
     def now_us(self) -> int:
         """Return µs since the epoch."""
@@ -27,6 +29,8 @@ class Pace(Protocol):
 
 class AtOnce:
     """Time that passes without waiting, each session's its own; it starts at ``now_us``."""
+
+    controlled = False
 
     def __init__(self, now_us: int) -> None:
         self._now_us = now_us
@@ -40,6 +44,8 @@ class AtOnce:
 
 class RealTime:
     """The machine's time, ``speed`` times as fast."""
+
+    controlled = True
 
     def __init__(self, now_us: Callable[[], int], speed: float) -> None:
         self.now_us = now_us
@@ -72,7 +78,7 @@ async def play(
 ) -> None:
     """Play one session, and those that it starts; append what was published to ``played``."""
     started_by: dict[str, Any] = {"parent_session_id": parent.session_id} if parent else {}
-    session = procurator.session(**plan.who, **started_by, clock=pace.now_us)
+    session = procurator.session(**plan.who, **started_by, control=pace.controlled, clock=pace.now_us)
     record = Played(session.session_id, plan.who["org_id"], plan.ending.status or "RUNNING")
     played.append(record)
     stage = _Stage(procurator, session, pace, played, record)
@@ -88,8 +94,10 @@ async def play(
                     record.status = "TERMINATED"
                     raise SessionTerminated(TerminateSignal("simulator", "the simulation was stopped")) from None
                 stage.finish(plan.ending)
-    except (SessionTerminated, plan.ending.error):
-        pass  # The plan's own ending, which the SDK has recorded.
+    except SessionTerminated as terminated:
+        record.status = terminated.signal.status  # By the plan, or by a signal; the SDK has recorded it.
+    except plan.ending.error:
+        pass  # The plan's own ending, recorded too.
     finally:
         record.events = session.events
 
@@ -134,9 +142,9 @@ class _Stage:
         self.record.turns += 1
 
     async def _answer(self, step: Answer) -> None:
-        self.record.model_calls += 1
         with suppress(_Refused):
             async with self.session.model_call(step.model.provider, step.model.name, max_output_tokens=4096) as call:
+                self.record.model_calls += 1
                 await self.pace.wait(step.latency_ms / 1000)
                 if step.error is not None:
                     raise _Refused(step.error)
@@ -151,10 +159,10 @@ class _Stage:
             self._turn("assistant", step.content, thinking=step.thinking)
 
     async def _use(self, step: Use) -> None:
-        self.record.tool_calls += 1
         async with self.session.tool_call(
             step.tool, step.input, mcp_server_id=step.server, timeout_ms=step.timeout_ms
         ) as call:
+            self.record.tool_calls += 1
             await self.pace.wait(step.latency_ms / 1000)
             call.complete(step.output, status=step.status, error_message=step.error, latency_ms=step.latency_ms)
         told = step.output if step.status == "SUCCESS" else f"{step.status}: {step.error}"
@@ -169,10 +177,10 @@ class _Stage:
         self.session.approval_decided(approval_id, step.decision, decided_by=step.decided_by)
 
     async def _delegate(self, step: Delegate) -> None:
-        self.record.tool_calls += 1
         began_us = self.pace.now_us()
         agent = step.plan.who["agent"]
         async with self.session.tool_call("delegate", {"agent": agent}, mcp_server_id="a2a") as call:
+            self.record.tool_calls += 1
             await play(self.procurator, step.plan, self.pace, self.played, self.session)
             call.complete({"agent": agent}, latency_ms=(self.pace.now_us() - began_us) / US_PER_MS)
         self._turn("tool", {"agent": agent, "done": True}, tool_call_id=call.id)

@@ -12,7 +12,7 @@ from procurator.avro_schemas.codec import load_schema
 from procurator.deploy.embedded.stack import Stack
 from procurator.kafka import Topics
 from procurator.registry import Registry
-from procurator.topics import SESSION_EVENTS
+from procurator.topics import CONTROL, SESSION_EVENTS
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,7 +28,7 @@ def environment(broker_stack: Stack) -> dict[str, str]:
     registry = Registry(broker_stack.registry_url)
     registry.register(load_schema("session_event"))
     registry.close()
-    Topics(broker_stack.kafka).ensure([SESSION_EVENTS], 4, 1)
+    Topics(broker_stack.kafka).ensure([SESSION_EVENTS, CONTROL], 4, 1)
     return {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",

@@ -24,7 +24,7 @@ from procurator.partitioner import partition_of
 from procurator.producers import DeliveryFailed, Procurator
 from procurator.producers.simulator import simulate
 from procurator.registry import Registry
-from procurator.topics import SESSION_EVENTS
+from procurator.topics import CONTROL, SESSION_EVENTS
 
 PARTITIONS = 4
 
@@ -33,7 +33,7 @@ def set_up(stack: Stack) -> None:
     registry = Registry(stack.registry_url)
     registry.register(load_schema("session_event"))
     registry.close()
-    Topics(stack.kafka).ensure([SESSION_EVENTS], PARTITIONS, 1)
+    Topics(stack.kafka).ensure([SESSION_EVENTS, CONTROL], PARTITIONS, 1)
 
 
 def read(stack: Stack, session_ids: set[str]) -> Iterator[tuple[int, SessionEvent]]:
