@@ -12,6 +12,7 @@ from statistics import median
 from time import process_time
 from typing import Any
 
+from procurator.bench import rederive
 from procurator.bench.machine import machine, versions
 from procurator.checkpoint import Checkpoint, Signer, open_checkpoint, sign_checkpoint
 from procurator.leaf import entry_leaf_hash, leaf_hashes, log_id
@@ -21,6 +22,7 @@ VALUE_BYTES = (500, 1500)
 BATCH_ROWS = 10_000  # about what the sink takes at once
 ROUNDS = 5
 CHECKS = 500
+REDERIVED_MAX = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ def run(entries: int = 100_000, seed: int = 0) -> dict[str, Any]:
         "value_bytes": list(VALUE_BYTES),
         "leaf_hashes_per_s": _rate(entries, lambda: made.leaf_hashes(0, entries)),
         "tree_leaves_per_s": _rate(entries, lambda: Accumulator().extend(hashes)),
+        "rederived_entries_per_s": rederive.rate(min(entries, REDERIVED_MAX), seed),
         "inclusion_proofs_verified_per_s": _rate(
             CHECKS, lambda: _repeat(lambda: verify_inclusion(hashes[entries // 3], entries // 3, entries, proof, root))
         ),
