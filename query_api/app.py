@@ -10,7 +10,7 @@ from procurator.config import Settings
 from procurator.query_api import problems
 from procurator.query_api.auth import Authenticator
 from procurator.query_api.request_log import RequestLog
-from procurator.query_api.routes import health, index, ledger, session_parts, sessions
+from procurator.query_api.routes import budgets, health, index, ledger, session_parts, sessions, termination
 from procurator.query_api.services import Services
 
 _DESCRIPTION = (
@@ -40,7 +40,7 @@ def create_app(settings: Settings, authenticator: Authenticator) -> FastAPI:
     app.state.authenticator = authenticator
     app.add_middleware(RequestLog)
     problems.install(app)
-    for module in (index, health, sessions, session_parts, ledger):
+    for module in (index, health, sessions, session_parts, ledger, budgets, termination):
         app.include_router(module.router)
     problems.describe(app)
     return app

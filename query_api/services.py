@@ -1,10 +1,13 @@
 """What the routes work with, made once for each process."""
 
+import asyncio
 from dataclasses import dataclass
 
 from procurator.avro_schemas.codec import Decoder, load_schema
 from procurator.config import Settings
 from procurator.query_api.avro_json import Convert, converter
+from procurator.query_api.budget_board import BudgetBoard
+from procurator.query_api.commands import Commands
 from procurator.query_api.current import CurrentSessions
 from procurator.query_api.proofs import Proofs
 from procurator.query_api.store import Store
@@ -21,6 +24,8 @@ class Services:
     event_decoder: Decoder
     event_to_json: Convert
     proofs: Proofs
+    commands: Commands
+    budgets: BudgetBoard
 
     @classmethod
     def connect(cls, settings: Settings) -> "Services":
@@ -32,10 +37,16 @@ class Services:
         state_decoder = Decoder(state_schema, registry.fetch)
         sessions = CurrentSessions(store, state_decoder, event_decoder, converter(state_schema.text))
         proofs = Proofs(settings, registry)
-        return cls(store, registry, sessions, event_decoder, converter(event_schema.text), proofs)
+        commands = Commands(settings, registry)
+        budgets = BudgetBoard(settings, registry, commands)
+        budgets.start()
+        to_json = converter(event_schema.text)
+        return cls(store, registry, sessions, event_decoder, to_json, proofs, commands, budgets)
 
     async def close(self) -> None:
         """Close the connections."""
         await self.store.close()
+        await asyncio.to_thread(self.budgets.close)
+        self.commands.close()
         self.proofs.close()
         self.registry.close()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from typing import Any
 
 from confluent_kafka import Consumer
 
@@ -20,6 +21,7 @@ from procurator.price_feed import PriceFeed
 from procurator.registry import Registry
 from procurator.runtime import Stop
 from procurator.sink.blocks import AuditProjection, EventProjection
+from procurator.sink.budgets import BudgetHistory
 from procurator.sink.control import control_source
 from procurator.sink.dead_letter import DeadLetters
 from procurator.sink.inserter import Inserter
@@ -34,9 +36,11 @@ _log = logging.getLogger(__name__)
 
 GROUP = "procurator-sink"
 SESSIONS_GROUP = "procurator-sink-sessions"
+BUDGETS_GROUP = "procurator-sink-budgets"
 #: A killed member's partitions wait this long for another (Kafka's own minimum).
 _SESSION_TIMEOUT_MS = 6_000
 _RETRY_S = 1.0
+_STOP_S = 3.0
 
 
 def serve(settings: Settings, stop: Stop, ready: Callable[[], None]) -> None:
@@ -64,8 +68,14 @@ def serve(settings: Settings, stop: Stop, ready: Callable[[], None]) -> None:
         inserter = Inserter(stores, topics, DeadLetters(kafka, registry))
         table = SessionTable(_consumer(kafka, SESSIONS_GROUP), topics, registry, clickhouse, stop)
         sessions = closing.enter_context(_beside(table.run, stop))
+        history = BudgetHistory(
+            _consumer(kafka, BUDGETS_GROUP, **{"auto.offset.reset": "earliest"}), registry, clickhouse, stop
+        )
+        budgets = closing.enter_context(_beside(history.run, stop))
         Worker(_consumer(kafka, GROUP), topics, sources, inserter, stop).run(ready)
-        sessions.result()
+        for beside in (sessions, budgets):
+            if beside.done():
+                beside.result()
 
 
 def _prices(kafka: str, registry: Registry, stop: Stop) -> PriceFeed | None:
@@ -79,8 +89,8 @@ def _prices(kafka: str, registry: Registry, stop: Stop) -> PriceFeed | None:
     return None
 
 
-def _consumer(kafka: str, group: str) -> Consumer:
-    return Consumer(consumer_config(kafka, group, **{"session.timeout.ms": _SESSION_TIMEOUT_MS}))
+def _consumer(kafka: str, group: str, **overrides: Any) -> Consumer:
+    return Consumer(consumer_config(kafka, group, **{"session.timeout.ms": _SESSION_TIMEOUT_MS, **overrides}))
 
 
 @contextmanager
@@ -96,13 +106,13 @@ def _beside(work: Callable[[], None], stop: Stop) -> Iterator["Future[None]"]:
             future.set_exception(error)
             stop.set()
 
-    thread = threading.Thread(target=run, name="sessions")
+    thread = threading.Thread(target=run, name="beside", daemon=True)
     thread.start()
     try:
         yield future
     finally:
         stop.set()
-        thread.join()
+        thread.join(_STOP_S)
 
 
 def _events(store: LedgerStore, registry: Registry, prices: PriceFeed) -> Source:

@@ -63,7 +63,7 @@ def test_nobody_is_let_in_without_a_key(client: TestClient, method: str, path: s
 def test_a_key_without_the_permission_is_refused(client: TestClient, method: str, path: str) -> None:
     response = client.request(method, path, headers={"Authorization": "Bearer nobody"})
     assert response.status_code == 403
-    assert "sessions:read" in _problem(response)["detail"]
+    assert _problem(response)["detail"].startswith("this needs the permission ")
 
 
 def test_an_empty_admin_key_opens_nothing() -> None:
@@ -124,11 +124,12 @@ def test_the_description_is_whole(client: TestClient) -> None:
     document = client.get("/openapi.json").json()
     schemas = document["components"]["schemas"]
     for path, operations in document["paths"].items():
-        responses = operations["get"]["responses"]
-        assert operations["get"]["summary"], path
-        if path.startswith("/v1/"):
-            assert {"401", "403", "422", "503"} <= set(responses)
-            assert set(responses["422"]["content"]) == {MEDIA_TYPE}
+        for operation in operations.values():
+            responses = operation["responses"]
+            assert operation["summary"], path
+            if path.startswith("/v1/"):
+                assert {"401", "403", "422", "503"} <= set(responses)
+                assert set(responses["422"]["content"]) == {MEDIA_TYPE}
     references = set(_references(document))
     assert references
     assert references <= {f"#/components/schemas/{name}" for name in schemas}

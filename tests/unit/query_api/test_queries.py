@@ -15,6 +15,7 @@ import pytest
 from procurator import query_api
 from procurator.access import Scope
 from procurator.query_api.queries.base import PageQuery, Query, Statement
+from procurator.query_api.queries.budgets import BudgetHistory, OpenSessions
 from procurator.query_api.queries.calls import ListModelCalls, ListToolCalls
 from procurator.query_api.queries.entries import LaterEvents, ListEntries
 from procurator.query_api.queries.sessions import ListSessions, PublishedState, SessionExists
@@ -35,6 +36,8 @@ _QUERIES: dict[str, Query] = {
     "list_turns": ListTurns(scope=_TEAMS, session_id=_ID, limit=50, after=(7, "log:1", 41)),
     "list_tool_calls": ListToolCalls(scope=_TEAMS, session_id=_ID, limit=50, after=("log:1", 41)),
     "list_model_calls": ListModelCalls(scope=_TEAMS, session_id=_ID, limit=50, after=("log:1", 41)),
+    "budget_history": BudgetHistory(scope=Scope.of_organisation("acme"), budget_id=_ID),
+    "open_sessions": OpenSessions(scope=_TEAMS, agent_id="billing", labels=(("case", "refund"),)),
     "list_entries": ListEntries(scope=_TEAMS, session_id=_ID, limit=50, after=("log:1", 41)),
 }
 _NAMES = pytest.mark.parametrize("name", _QUERIES)
@@ -53,7 +56,7 @@ def test_statement(name: str) -> None:
 @_NAMES
 def test_every_table_is_read_in_scope(name: str) -> None:
     sql, _ = replace(_QUERIES[name], scope=_TEAMS).to_sql()
-    tables = re.findall(r"FROM (?:events|sessions)(?: FINAL)? WHERE (.{35})", sql)
+    tables = re.findall(r"FROM (?:events|sessions|budget_status)(?: FINAL)? WHERE (.{35})", sql)
     assert len(tables) == len(re.findall(r"\b(?:FROM|JOIN) \w", sql)), "tables are only read with a scope"
     assert all(where.startswith("org_id = {scope_org_id:String} AND ") for where in tables)
 
@@ -69,7 +72,7 @@ def test_what_is_bound_is_what_is_named(name: str) -> None:
 def test_no_statement_names_a_table_but_through_its_scope() -> None:
     for folder in query_api.__path__:
         for path in Path(folder).rglob("*.py"):
-            for table in ("events", "sessions", "audit"):
+            for table in ("events", "sessions", "audit", "budget_status"):
                 assert not re.search(rf"(?i)(from|join) {table}\b(?! import)", path.read_text("utf-8")), path
 
 

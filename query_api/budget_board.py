@@ -1,0 +1,105 @@
+"""IO: budgets as the API shows and changes them: definitions and latest statuses, followed in Kafka, kept in memory.
+
+A change is answered once Kafka has it and this process has read it back, so whoever changed a budget reads the change.
+"""
+
+import asyncio
+import logging
+import threading
+from typing import Any
+
+from procurator.budgets import Budget
+from procurator.budgets.records import budget_from_record, budget_to_record
+from procurator.config import Settings
+from procurator.errors import Unavailable, UserError
+from procurator.query_api.commands import Commands
+from procurator.registry import Registry
+from procurator.topic_feed import Heard, TopicFeed
+from procurator.topics import BUDGET_DEFINITIONS, BUDGET_STATUS
+
+_log = logging.getLogger(__name__)
+
+_RETRY_S = 1.0
+_TOPICS = (BUDGET_DEFINITIONS, BUDGET_STATUS)
+
+
+class BudgetBoard:
+    """All budgets. It reads in the background from `start` on; until it has read all, `budgets` raises Unavailable."""
+
+    def __init__(self, settings: Settings, registry: Registry, commands: Commands) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._commands = commands
+        self._budgets: dict[str, Budget] = {}
+        #: The latest period's status of each budget, raw.
+        self._statuses: dict[str, dict[str, Any]] = {}
+        self._feed: TopicFeed | None = None
+        self._informed = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._inform, name="budget-board", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read, whether Kafka is there already or comes later."""
+        self._thread.start()
+
+    @property
+    def budgets(self) -> dict[str, Budget]:
+        """The definitions by id. Raises Unavailable until all have been read."""
+        if not self._informed.is_set():
+            raise Unavailable("the budgets have not been read from Kafka yet")
+        return self._budgets
+
+    def status(self, budget_id: str) -> dict[str, Any] | None:
+        """Return the status of the latest period that has one, as a raw record."""
+        return self._statuses.get(budget_id)
+
+    async def put(self, budget: Budget) -> None:
+        """Publish a definition; afterwards `budgets` has it."""
+        await self._write(budget.budget_id, budget_to_record(budget))
+
+    async def delete(self, budget_id: str) -> None:
+        """Publish that a budget is no more; afterwards `budgets` lacks it."""
+        await self._write(budget_id, None)
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._stop.set()
+        if self._feed is not None:
+            self._feed.close()
+
+    async def _write(self, budget_id: str, record: dict[str, Any] | None) -> None:
+        feed = self._feed
+        if feed is None or not self._informed.is_set():
+            raise Unavailable("the budgets have not been read from Kafka yet")
+        await self._commands.send(BUDGET_DEFINITIONS, budget_id, record)
+        await asyncio.to_thread(feed.catch_up, (BUDGET_DEFINITIONS,))
+
+    def _inform(self) -> None:
+        while not self._stop.is_set():
+            feed = TopicFeed(self._settings.kafka_bootstrap_servers, self._registry, _TOPICS, self._take)
+            try:
+                feed.start()
+                self._feed = feed
+                feed.catch_up()
+                self._informed.set()
+                return
+            except (Unavailable, UserError) as error:  # not set up yet is away as well
+                _log.warning("budgets: %s; trying again", error)
+                feed.close()
+                self._stop.wait(_RETRY_S)
+
+    def _take(self, heard: list[Heard]) -> None:
+        for topic, _, key, record in heard:
+            if topic is BUDGET_STATUS:
+                self._take_status(record)
+            elif record is None:
+                self._budgets.pop(key.decode("utf-8", "replace"), None)
+            else:
+                self._budgets[record["budget_id"]] = budget_from_record(record)
+
+    def _take_status(self, record: dict[str, Any] | None) -> None:
+        if record is None or record["session_id"] is not None:
+            return
+        known = self._statuses.get(record["budget_id"])
+        if known is None or known["period_start"] <= record["period_start"]:
+            self._statuses[record["budget_id"]] = record
