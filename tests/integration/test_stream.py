@@ -21,7 +21,7 @@ import pytest
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient
 
-from procurator import topics
+from procurator import events, topics
 from procurator.avro_schemas.codec import load_schema, parse_schema
 from procurator.bench import corpus, recount
 from procurator.deploy.embedded.layout import Ports
@@ -188,6 +188,9 @@ def test_states_equal_the_recount_whatever_stands_in_the_topic(harness: Harness)
             harness.produce(poison, good.session_id, partition)
         if partition != partition_of(good.session_id, PARTITIONS):
             harness.produce(value, good.session_id, partition)  # misplaced
+    long = {"turn_index": 0, "role": "TOOL", "content": "ü" * 2_500_000}
+    large = {**good.record, "session_id": str(uuid.UUID(int=7)), "payload": (events.TURN_RECORDED, long)}
+    harness.produce(SCHEMA.encode(large, harness.event_schema_id), large["session_id"])
     harness.load(3_000, seed=1)
     harness.settle()
     assert harness.differences() == []
@@ -273,6 +276,19 @@ def test_kafka_dies_and_comes_back(harness: Harness) -> None:
     harness.settle()
     assert harness.differences() == []
     harness.workers[-1].stop()
+
+
+def test_a_worker_stops_even_when_kafka_hangs(harness: Harness) -> None:
+    worker = harness.worker().await_ready()
+    harness.load(500, seed=450)
+    kafka_pid = harness.stack.pid("kafka")
+    os.kill(kafka_pid, signal.SIGSTOP)
+    try:
+        assert worker.stop() < 5.5
+    finally:
+        os.kill(kafka_pid, signal.SIGCONT)
+    harness.settle()
+    assert harness.differences() == []
 
 
 def test_a_registry_that_is_away_pauses_and_drops_nothing(harness: Harness) -> None:

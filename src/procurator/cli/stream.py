@@ -2,6 +2,9 @@
 
 import typer
 
+#: A clean stop commits once more; when Kafka hangs it would wait for long, and not to commit does no harm.
+_STOP_S_MAX = 4.0
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -10,6 +13,8 @@ def register(app: typer.Typer) -> None:
     def stream() -> None:
         """Fold session events into the state of each session and publish it; stops on SIGTERM."""
         import logging
+        import os
+        import threading
 
         from procurator.cli import console
         from procurator.config import settings
@@ -25,6 +30,12 @@ def register(app: typer.Typer) -> None:
             registry_url=current.schema_registry_url,
             data_dir=current.data_dir.expanduser() / "stream",
         )
-        code = run(config, announce_ready)
+
+        def stopping(code: int) -> None:
+            patience = threading.Timer(_STOP_S_MAX, os._exit, (code,))
+            patience.daemon = True
+            patience.start()
+
+        code = run(config, announce_ready, stopping)
         console.print("stream stopped", highlight=False)
         raise typer.Exit(code)

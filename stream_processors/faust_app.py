@@ -1,0 +1,49 @@
+"""The Faust app: group membership, fetching, flow control and commits around a `Worker`."""
+
+from pathlib import Path
+from typing import Any
+
+import faust
+from faust.types import TP
+
+from procurator.stream_processors.transport import Transport
+from procurator.stream_processors.worker import Worker
+from procurator.topics import MESSAGE_BYTES_MAX
+
+
+class AsIs(faust.Schema):  # type: ignore[misc]
+    """Messages are not decoded: the transport makes their values."""
+
+    def loads_key(self, app: Any, message: Any, **_: Any) -> Any:
+        return message.key
+
+    def loads_value(self, app: Any, message: Any, **_: Any) -> Any:
+        return message.value
+
+
+def build_app(bootstrap_servers: str, group_id: str, data_dir: Path, worker: Worker) -> faust.App:
+    """Return the app that feeds ``worker`` in batches and commits what it says. Faust wants a ``data_dir``."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    app = faust.App(
+        group_id,
+        broker=[f"aiokafka://{server}" for server in bootstrap_servers.split(",")],
+        datadir=str(data_dir),
+        autodiscover=False,
+        web_enabled=False,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=MESSAGE_BYTES_MAX // 4,
+        broker_commit_interval=1.0,
+        # A worker that died is missed after this long; the broker's minimum.
+        broker_session_timeout=6.0,
+        broker_heartbeat_interval=2.0,
+        # Memory: at most this many batches of this many records wait to be folded.
+        stream_buffer_maxsize=4,
+        broker_max_poll_records=2_000,
+        stream_wait_empty=False,
+    )
+    app.transport = Transport(app.conf.broker_consumer, app, worker)
+    worker.highwater = lambda partition: app.consumer.highwater(TP(worker.topic, partition))
+    worker.assigned = lambda: [tp.partition for tp in app.consumer.assignment() if tp.topic == worker.topic]
+    return app
