@@ -13,11 +13,11 @@ from itertools import islice
 
 from procurator.clock import now_us
 from procurator.producers.client import Procurator
-from procurator.producers.simulator.fleet import plans
+from procurator.producers.simulator.fleet import LOOPER, loops, plans
 from procurator.producers.simulator.plan import Delegate, SessionPlan
 from procurator.producers.simulator.player import US_PER_S, AtOnce, Played, RealTime, play
 
-__all__ = ["Played", "choose", "simulate", "simulate_live"]
+__all__ = ["LOOPER", "Played", "choose", "simulate", "simulate_live"]
 
 #: The past over which sessions that are played at once are dated.
 SPAN_S = 24 * 3600
@@ -25,6 +25,8 @@ SPAN_S = 24 * 3600
 OPEN_EVERY = 25
 #: An open session began at most so long ago.
 OPEN_SINCE_S = 120
+#: The looping agent starts again so long after it was stopped.
+LOOP_EVERY_S = 30
 _STOP_LOOK_S = 0.2
 
 
@@ -72,12 +74,14 @@ def simulate_live(
     speed: float = 1.0,
     concurrency: int = 8,
     sessions: int | None = None,
+    looping: bool = False,
     clock: Callable[[], int] = now_us,
 ) -> list[Played]:
     """Play in real time (``speed`` times as fast), ``concurrency`` sessions at once, until ``stop`` is set.
 
-    With ``sessions``, also until so many have been played. Sessions that are open when it stops end TERMINATED. Costs
-    next to no processor time: a session waits most of its life.
+    With ``sessions``, also until so many have been played. ``looping`` adds the agent `LOOPER`, which spends until a
+    budget stops it, and again half a minute later. Sessions obey signals; those that are open when it stops end
+    TERMINATED. Costs next to no processor time: a session waits most of its life.
     """
     pace = RealTime(clock, speed)
     played: list[Played] = []
@@ -89,8 +93,16 @@ def simulate_live(
             if stop.is_set():
                 return
 
+    async def looper() -> None:
+        for plan in loops(seed):
+            await play(procurator, plan, pace, played)
+            if stop.is_set():
+                return
+            await pace.wait(LOOP_EVERY_S)
+
     async def play_all() -> None:
         workers = [asyncio.create_task(worker()) for _ in range(concurrency)]
+        workers += [asyncio.create_task(looper())] if looping else []
         pending = set(workers)
         while pending and not stop.is_set():
             done, pending = await asyncio.wait(pending, timeout=_STOP_LOOK_S)

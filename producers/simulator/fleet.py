@@ -63,6 +63,8 @@ AGENTS = (
 )
 #: Called by others over A2A.
 RESEARCHER = Agent("fernhill", "data", "researcher", "Researcher", engineering.report, (FLASH,), "A2A")
+#: Goes round in circles until it is stopped; only the live fleet has it, and only if asked.
+LOOPER = Agent("globex", "travel", "fare-watcher", "Fare watcher", service.fares, (GPT_4O,), "SCHEDULE", timeout_s=1800)
 USERS = (
     "ada.winter",
     "bo.lindqvist",
@@ -93,6 +95,16 @@ def plans(seed: int) -> Iterator[SessionPlan]:
     weights = [agent.weight for agent in AGENTS]
     while True:
         yield plan(rng, rng.choices(AGENTS, weights)[0], may_delegate=rng.random() < 0.15)
+
+
+def loops(seed: int) -> Iterator[SessionPlan]:
+    """Yield plans of the agent that goes round in circles, without end; the same for the same seed."""
+    rng = random.Random(seed)
+    while True:
+        script = Script(rng, LOOPER.models[0])
+        who = _who(rng, LOOPER)
+        LOOPER.works(script, who)
+        yield SessionPlan(who, tuple(script.steps))
 
 
 def plan(rng: random.Random, agent: Agent, may_delegate: bool = False) -> SessionPlan:

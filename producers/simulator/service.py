@@ -5,6 +5,9 @@ from typing import Any
 
 from procurator.producers.simulator.plan import Script
 
+#: After so many searches even the watcher of fares gives up, should nobody stop it before.
+SEARCHES = 60
+
 
 def billing(s: Script, who: dict[str, Any]) -> None:
     """A customer was charged twice; a refund above the limit waits for a person."""
@@ -156,3 +159,24 @@ def travel(s: Script, who: dict[str, Any]) -> None:
         server="travel-gds",
     )
     s.answer("Booked. The itinerary is in your calendar and the receipt goes to expenses by itself.")
+
+
+def fares(s: Script, who: dict[str, Any]) -> None:
+    """A watcher that cannot see when it is done: it asks the same again and again, and each time costs more."""
+    rng = s.rng
+    goal = rng.choice(("LHR", "JFK", "NRT"))
+    s.system("You watch fares. Search until a refundable fare below the target is found, then report it.")
+    s.user(f"Tell me when there is a refundable fare from VIE to {goal} below 90 USD.")
+    for page in range(1, SEARCHES + 1):
+        found = [
+            {"flight": f"OS{rng.randrange(100, 999)}", "fare_usd": rng.randrange(180, 900), "refundable": True}
+            for _ in range(24)
+        ]
+        s.use(
+            "search_flights",
+            {"from": "VIE", "to": goal, "refundable": True, "max_fare_usd": 90},
+            {"page": page, "of": page + 1, "results": found},
+            server="travel-gds",
+            say="None below 90 USD yet; there is another page, I am searching again.",
+        )
+    s.answer("I have found none, and give up.")

@@ -8,7 +8,8 @@ import pytest
 from procurator.events import TOKEN_BUCKETS, SessionEvent, kind_of
 from procurator.producers import Procurator
 from procurator.producers.memory import MemoryTransport
-from procurator.producers.simulator import Played, choose, simulate, simulate_live
+from procurator.producers.simulator import LOOPER, Played, choose, simulate, simulate_live
+from procurator.producers.simulator.service import SEARCHES
 
 NOW_US = 1_790_000_000_000_000
 
@@ -113,3 +114,23 @@ def test_live_sessions_overlap_and_end_when_it_is_stopped() -> None:
     assert len({session_id for session_id, _ in kinds[:first_end]}) > 1
     assert len(played) == sum(kind == "SessionEnded" for _, kind in kinds)
     assert "TERMINATED" in {session.status for session in played}
+
+
+def test_the_looping_agent_ends_by_itself_only_after_having_spent_much() -> None:
+    transport = MemoryTransport()
+    stop = threading.Event()
+    with Procurator(transport=transport, environment={}) as procurator:
+        player = threading.Thread(
+            target=simulate_live, args=(procurator, stop), kwargs={"speed": 1e6, "concurrency": 0, "looping": True}
+        )
+        player.start()
+        while len(transport.records) < 300:
+            assert player.is_alive()
+            player.join(0.01)
+        stop.set()
+        player.join()
+    first = transport.events[0]["session_id"]
+    mine = [event for event in transport.events if event["session_id"] == first]
+    assert {event["agent_id"] for event in transport.events} == {LOOPER.agent_id}
+    assert [kind_of(event) for event in mine].count("ToolCallCompleted") == SEARCHES
+    assert mine[-1]["payload"][1]["status"] == "COMPLETED"
