@@ -2,7 +2,7 @@
 
 A Kafka and a registry of their own; events drawn from the traces, of a thousand sessions at a time; then `procurator
 stream`, then the peer, each alone on the same topic from its start. The rate is read off what they published: how far
-the published states had come, and when Kafka says they were sent, from a tenth of the way to the end. So starting up,
+the published states had come, and when Kafka says they arrived, from a tenth of the way to the end. So starting up,
 joining a group and restoring are not in it, but everything else is: fetching, decoding, rules, pricing, the state,
 publishing it durably, committing. Afterwards the states are compared with a recount: a wrong result is no result.
 """
@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,7 +38,9 @@ from procurator.topics import Topic
 PARTITIONS = 4
 EVENTS = topics.SESSION_EVENTS.name
 STATES = topics.SESSION_STATE.name
-PEER_STATES = Topic("bench.peer.states", "session_state", "compact", -1)
+#: Both outputs are stamped by Kafka: the peer hands its input's time on.
+OUR_STATES = replace(topics.SESSION_STATE, ledgered=True)
+PEER_STATES = Topic("bench.peer.states", "session_state", "compact", -1, ledgered=True)
 PEER_GROUP = "bench-peer"
 
 _WARM_UP_SHARE = 0.1
@@ -87,7 +90,8 @@ class _Bench:
         self._folder = folder
         self._registry = Registry(stack.registry_url)
         self._prices = list_prices()
-        Topics(stack.kafka).ensure((*topics.TOPICS, PEER_STATES), PARTITIONS, 1)
+        others = [topic for topic in topics.TOPICS if topic.name != STATES]
+        Topics(stack.kafka).ensure((*others, OUR_STATES, PEER_STATES), PARTITIONS, 1)
         self._schema_ids = {topic.schema: self._registry.register(load_schema(topic.schema)) for topic in topics.TOPICS}
 
     def load(self, count: int, seed: int) -> float:

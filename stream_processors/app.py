@@ -41,8 +41,8 @@ class StreamConfig:
 def run(config: StreamConfig, announce_ready: Callable[[], None], stopping: Callable[[int], None]) -> int:
     """Work until SIGTERM or SIGINT and return the exit code.
 
-    ``stopping(exit_code)`` is called when the signal came or something failed. Should Kafka hang, stopping takes long; to
-    exit hard after some seconds is then as good: the next start reads again whatever was not committed.
+    ``stopping(exit_code)`` is called when the signal came or something failed. Should Kafka hang, stopping takes long;
+    to exit hard after some seconds is then as good: the next start reads again whatever was not committed.
     Raises UserError when something is not set up, Unavailable when a neighbour is away at the start, Fatal when
     another worker has taken a partition over or the topic was recreated: then start anew.
     """
