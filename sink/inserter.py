@@ -56,7 +56,7 @@ class Inserter:
         """Insert ``block`` and return the head read back, which is the block's end.
 
         Raises HeadMoved or TopicRecreated, and then the block is not in the ledger unless its records stand there
-        by another's hand; Unavailable when that is not known.
+        by another's hand; Unavailable when it is not known to be there.
         """
         store = self._stores[block.table]
         if time.monotonic() - seen.read_at_s > self._policy.reading_age_s_max:
@@ -65,6 +65,8 @@ class Inserter:
         store.insert(block, seen.server_time_us)
         read_at_s = time.monotonic()
         tail, server_time_us = store.tail(block.log.log_id, block.before.next_offset)
+        if tail == NO_TAIL:
+            raise Unavailable(f"log {block.log.log_id}: ClickHouse took a block and does not have it")
         if not landed(block.after, block.last_leaf_hash, block.entries, tail):
             raise HeadMoved(f"log {block.log.log_id}: another writer followed offset {block.before.next_offset}")
         if block.rejected:

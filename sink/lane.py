@@ -60,17 +60,17 @@ class Lane:
             self.ready = None
 
     def settle(self, now_s: float) -> None:
-        """Have the head's row written, when there is nothing else to do and it is due."""
+        """Have the head's row written, when nothing is being inserted and it is due."""
         reading = self.reading
-        if not self.blocks and self.inserter.must_settle(reading, now_s):
+        if self.working is None and self.inserter.must_settle(reading, now_s):
             self.working = _in_thread(lambda: self.inserter.settle(self.projection.table, self.log, reading))
 
     def finish(self) -> bool:
         """Note work that has ended and return whether the ledger got further. Raises what the work raised."""
         if self.working is None or not self.working.done():
             return False
-        before, self.reading = self.reading, self.working.result()
-        self.working = None
+        before, working, self.working = self.reading, self.working, None
+        self.reading = working.result()
         if self.reading.head == before.head:
             return False
         self._landed_blocks += 1

@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from time import monotonic
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from procurator.errors import Fatal, Unavailable
+from procurator.errors import Fatal, ProcuratorError, Unavailable
 from procurator.kafka import Topics
 from procurator.leaf import log_id
 from procurator.runtime import Stop
@@ -107,11 +108,8 @@ class Worker:
                         self._open()
                         ready()
                     self._step()
-                except (HeadMoved, TopicRecreated) as event:
-                    _log.warning("%s; reading the heads again", event)
-                    self._reset()
-                except Unavailable as outage:
-                    _log.warning("%s; pausing for %.1f s", outage, self._pause_s)
+                except (HeadMoved, TopicRecreated, Unavailable) as reason:
+                    _log.warning("%s; reading the heads again in %.1f s", reason, self._pause_s)
                     self._reset()
                     self._sit_out()
             self._finish()
@@ -228,10 +226,14 @@ class Worker:
 
     def _finish(self) -> None:
         """Let blocks under way land, within the time a stop may take; what does not is fetched again next time."""
-        working = [lane.working for lane in self._lanes.values() if lane.working]
-        wait(working, _STOP_S)
-        for lane in self._lanes.values():
-            if lane.working is None or (lane.working.done() and lane.working.exception() is None):
-                lane.finish()
-                if lane.reading.settled_offset != lane.reading.head.next_offset:
-                    self._inserter.settle(lane.projection.table, lane.log, lane.reading)
+        until_s = monotonic() + _STOP_S
+        lanes = list(self._lanes.values())
+        while lanes and monotonic() < until_s:
+            for lane in lanes:
+                try:
+                    lane.finish()
+                except ProcuratorError as reason:
+                    _log.warning("while stopping: %s", reason)
+                lane.settle(inf)
+            lanes = [lane for lane in lanes if lane.working]
+            wait([lane.working for lane in lanes if lane.working], _FETCH_S)

@@ -55,7 +55,7 @@ def test_the_second_run_changes_nothing(broker_stack: Stack, database: str, tmp_
         'version = "1"\n[[price]]\nprovider = "openai"\nmodel = "gpt-4o"\norg_id = "nobody"\nusd_per_million = { input = 2, output = 8 }\n'
     )
     third = setup(broker_stack, "--prices", str(own), PROCURATOR_CLICKHOUSE_DATABASE=database)
-    assert "prices: 1 models published, in force not before 60 s from now" in third.stdout
+    assert "models published, in force not before 60 s from now" in third.stdout
 
 
 def test_other_partitions_than_the_topics_have_are_refused(broker_stack: Stack, database: str) -> None:
