@@ -8,7 +8,8 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 from procurator import control_entries
 from procurator.avro_schemas.codec import Decoder, UnknownSchema, load_schema, parse_schema
@@ -64,6 +65,9 @@ class ControlAudit:
         self._last_offset = -1
         self._broken = False
         self._held: dict[str, set[str]] = {}
+        # What an entry allows counts once a checkpoint covers it: anybody can add a row that none does.
+        self._when_signed: list[Callable[[], None]] = []
+        self._known_schemas: dict[int, str] = {}
         own = load_schema("ledger_control")
         self._decoder = Decoder(own, self._fetch)
 
@@ -85,7 +89,7 @@ class ControlAudit:
     def _fetch(self, schema_id: int) -> str:
         # The first entry may be its own schema: it is read with the schema that this version has.
         try:
-            return self.schemas.get(schema_id) or load_schema("ledger_control").text
+            return self._known_schemas.get(schema_id) or load_schema("ledger_control").text
         except KeyError:  # pragma: no cover - load_schema does not raise it
             raise UnknownSchema(schema_id) from None
 
@@ -139,6 +143,9 @@ class ControlAudit:
             self._report.tampered("checkpoint_differs", where, message, self.since())
             return None
         self._report.counts["checkpoints"] += 1
+        for take in self._when_signed:
+            take()
+        self._when_signed.clear()
         if checkpoint.size != self.signed_size:
             self.signed_size = checkpoint.size
             self.signed_sizes.append(checkpoint.size)
@@ -160,10 +167,9 @@ class ControlAudit:
             if not payload["released"]:
                 self._held[payload["hold_id"]] = set(payload["session_ids"])
         elif kind == control_entries.PURGE:
-            self._take_purge(payload, where)
+            self._when_signed.append(partial(self._take_purge, payload, where))
         elif kind == control_entries.ERASURE:
-            for each in payload["ranges"]:
-                self.erased[each["log_id"]].append((each["first_leaf"], each["first_leaf"] + each["leaf_count"]))
+            self._when_signed.append(partial(self._take_erasure, payload["ranges"]))
 
     def _take_head(self, index: int, head: Head, where: str) -> None:
         before = self.heads.get(head.log_id)
@@ -180,15 +186,20 @@ class ControlAudit:
         except (ValueError, KeyError, TypeError) as error:
             self._report.tampered("writer_schema_unreadable", where, str(error))
             return
-        self.schemas.setdefault(schema_id, text)
+        self._known_schemas.setdefault(schema_id, text)
+        self._when_signed.append(partial(self.schemas.setdefault, schema_id, text))  # type: ignore[arg-type]
 
-    def _take_purge(self, payload: dict[str, object], where: str) -> None:
-        hashes = iter(payload["retained_hashes"])  # type: ignore[call-overload]
-        for each in payload["ranges"]:  # type: ignore[attr-defined]
+    def _take_erasure(self, ranges: list[dict[str, Any]]) -> None:
+        for each in ranges:
+            self.erased[each["log_id"]].append((each["first_leaf"], each["first_leaf"] + each["leaf_count"]))
+
+    def _take_purge(self, payload: dict[str, Any], where: str) -> None:
+        hashes = iter(payload["retained_hashes"])
+        for each in payload["ranges"]:
             first, end = each["first_leaf"], each["first_leaf"] + each["leaf_count"]
             retained = tuple(hash_ for _, hash_ in zip(perfect_ranges(first, end), hashes, strict=False))
             self.purged[each["log_id"]].append(PurgedRange(first, end, retained))
-        held = set().union(*self._held.values()) & set(payload["session_ids"])  # type: ignore[call-overload]
+        held = set().union(*self._held.values()) & set(payload["session_ids"])
         for session_id in sorted(held):
             self._report.tampered("purged_under_hold", where, f"session {session_id} was under a legal hold")
 

@@ -15,6 +15,9 @@ from procurator.verify.report import Report
 #: The columns that make the leaf; the others are derived.
 ENTRY_COLUMNS = ("log_id", "offset", "leaf_index", "leaf_hash", "broker_time", "key", "value")
 
+#: Texts of people: an erased entry shows none. Its other columns cannot be judged without its bytes.
+BODIES = frozenset({"content", "thinking", "error_message", "reason"})
+
 Columns = Mapping[str, Any]
 #: (log id, leaf index) → words for the last checkpoint before that leaf was signed.
 Since = Callable[[str, int], str]
@@ -92,6 +95,12 @@ class EntryAudit:
         self.leaves.setdefault(log_id, LeafSet()).add(zip(indexes, offsets, hashes, strict=True))
         self._report.counts["entries"] += len(hashes)
         self._report.counts["entries_erased"] += len(erased)
+        for name in BODIES & set(part.column_names) if erased else ():
+            shown = part.column(name)
+            for row in sorted(erased):
+                if shown[row].as_py() is not None:
+                    where = self._where(log_id, offsets[row], indexes[row], part, row)
+                    self._report.tampered("erased_entry_shows", where, f"column {name} of an erased entry has a text")
         expected = self._derive(log_id, offsets, times, keys, values)
         for name, column in expected.items():
             for row in differing(column, part.column(name)):

@@ -7,7 +7,7 @@ from uuid import UUID
 from procurator.access import Scope
 from procurator.avro_schemas.codec import HEADER, Decoder, load_schema
 from procurator.checkpoint import Checkpoint
-from procurator.control_entries import EPOCH, WRITER_SCHEMA, Head, heads_of, parse
+from procurator.control_entries import EPOCH, ERASURE, WRITER_SCHEMA, Head, heads_of, parse
 from procurator.errors import Rejected, Unavailable, UserError
 from procurator.events import NAMESPACE
 from procurator.ledger_name import control_log_of
@@ -77,11 +77,21 @@ class Sealer:
             head = heads.get(log_id.decode())
             if head is not None and leaf_index < head.size:
                 entries.setdefault(head.log_id, []).append(BundleEntry(leaf_index, offset, time_us, key, value))
+        self._refuse_erased(checkpoint, entries)
         if not entries:
             raise Unavailable(f"no entry of session {session_id} is signed yet: try again in ten seconds")
         logs = tuple(self._log("events", log_id, heads[log_id].size, entries[log_id]) for log_id in sorted(entries))
         schema_ids = {_schema_id(entry.value) for log in logs for entry in log.entries} | {_schema_id(epoch.value)}
         return Bundle(str(session_id), note, self._control(checkpoint, epoch, schema_ids), logs)
+
+    def _refuse_erased(self, checkpoint: Checkpoint, entries: dict[str, list[BundleEntry]]) -> None:
+        kind, own = ERASURE.removeprefix(NAMESPACE), load_schema("ledger_control")
+        decoder = Decoder(own, lambda _id: own.text)
+        rows = self._source.control_entries(control_log_of(checkpoint.origin), kind, checkpoint.size, SCHEMAS_MAX)
+        for each in (each for row in rows for each in parse(decoder, row.value)["payload"][1]["ranges"]):
+            erased = range(each["first_leaf"], each["first_leaf"] + each["leaf_count"])
+            if any(entry.value is None and entry.leaf_index in erased for entry in entries.get(each["log_id"], ())):
+                raise UserError("the session was erased: a bundle holds exact bytes, which are gone")
 
     def consistency(self, origin: str, size1: int, size2: int) -> list[bytes]:
         """Return the proof that the control log of ``size1`` leaves is a prefix of that of ``size2``."""

@@ -242,3 +242,27 @@ def test_purging_under_a_hold_is_found(make: Make) -> None:
     model.purge(model.log_ids[0], 0, 1, [model.sessions[0]])
     model.sign()
     assert {finding.what for finding in model.verify().findings} == {"purged_under_hold"}
+
+
+def test_a_forged_erasure_that_no_checkpoint_covers_allows_nothing(make: Make) -> None:
+    model = make(7)
+    row = next(row for row in model.rows if row["value"])
+    model.erase(row["log_id"].decode(), row["leaf_index"])
+    assert "leaf_differs" in {finding.what for finding in model.verify().findings}
+    model.sign()
+    assert model.verify().verdict is Verdict.SOUND
+
+
+def test_an_erased_entry_that_shows_a_text_is_found(make: Make) -> None:
+    model = make(8)
+    row = next(row for row in model.rows if row["value"])
+    model.erase(row["log_id"].decode(), row["leaf_index"])
+    model.sign()
+    row["content"] = "I confess"
+    assert {finding.what for finding in model.verify().findings} == {"erased_entry_shows"}
+
+
+def test_a_forged_purge_that_no_checkpoint_covers_allows_nothing(make: Make) -> None:
+    model = make(9)
+    model.purge(model.log_ids[0], 0, 2)
+    assert "missing" in {finding.what for finding in model.verify().findings}
