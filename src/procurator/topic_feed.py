@@ -52,6 +52,8 @@ class TopicFeed:
         self._decoders = {topic.name: Decoder(load_schema(topic.schema), registry.fetch) for topic in topics}
         overrides = {"enable.partition.eof": True, "fetch.wait.max.ms": 100}
         self._consumer = Consumer(consumer_config(bootstrap_servers, "procurator-feed", **overrides))
+        # Newer clients lock a consumer while it polls: who asks for ends, in another thread, needs one of its own.
+        self._ends = Consumer(consumer_config(bootstrap_servers, "procurator-feed"))
         #: Everything below was handed over, by topic and partition.
         self._handed: dict[Place, int] = {}
         self._stop = threading.Event()
@@ -87,12 +89,13 @@ class TopicFeed:
         if self._thread.is_alive():
             self._thread.join()
         self._consumer.close()
+        self._ends.close()
 
     def _end(self, place: Place) -> int:
         """Return the end of a partition; 0 of one that holds nothing."""
         while True:
             try:
-                start, end = self._consumer.get_watermark_offsets(TopicPartition(*place), TIMEOUT_S)
+                start, end = self._ends.get_watermark_offsets(TopicPartition(*place), TIMEOUT_S)
                 return int(end) if end > start else 0
             except KafkaException as error:
                 _log.warning("%s; trying again", self._unavailable(error.args[0]))
