@@ -23,6 +23,7 @@ class Benchmark(StrEnum):
     SINK = "sink"
     E2E = "e2e"
     VERIFY = "verify"
+    LIVE = "live"
 
 
 def register(app: typer.Typer) -> None:
@@ -33,8 +34,8 @@ def bench(
     name: Annotated[Benchmark, typer.Argument(help="what to measure")],
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
     events: Annotated[int | None, typer.Option(min=1000, help="events to push through")] = None,
-    rate: Annotated[float | None, typer.Option(min=1, help="events per second to offer (e2e)")] = None,
-    sessions: Annotated[int | None, typer.Option(min=1, help="sessions running at once (e2e)")] = None,
+    rate: Annotated[float | None, typer.Option(min=1, help="events per second to offer (e2e, live)")] = None,
+    sessions: Annotated[int | None, typer.Option(min=1, help="sessions running at once (e2e, live)")] = None,
     processes: Annotated[int | None, typer.Option(min=1, max=64, help="producing processes (e2e)")] = None,
 ) -> None:
     """Run one benchmark and print its figures, the machine, the versions and the peer's figure."""

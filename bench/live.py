@@ -1,0 +1,179 @@
+"""``procurator bench live``: how soon a session is stopped, on the whole stack of this machine, which is under load.
+
+Probes run a session through the SDK each. *Budget*: from the event that breaks a budget, as it is recorded, until the
+session's runtime is told, and until `SessionTerminated` is raised in its thread. *Terminate*: from the request
+`POST /v1/sessions/{id}/terminate` until the same. There is no peer: no other product stops a running session.
+"""
+
+import multiprocessing
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from confluent_kafka import Producer
+
+from procurator.avro_schemas.codec import load_schema
+from procurator.bench import corpus
+from procurator.deploy.embedded.layout import Ports
+from procurator.deploy.embedded.stack import Stack, StackConfig
+from procurator.errors import Unavailable
+from procurator.kafka import producer_config
+from procurator.producers import Procurator, SessionTerminated
+from procurator.registry import Registry
+from procurator.topics import SESSION_EVENTS
+
+_PROBES = 100
+_PROBE_EVERY_S = 0.1
+_WARM_UP_S = 5.0
+_ANSWER_S = 60.0
+_ORG_ID = "bench-live"
+_LEVELS = (("ORGANISATION", _ORG_ID, "1000000000"), ("TEAM", "bench", "1000000000"))
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is published beside the probes: ``rate`` events per second for ``seconds``."""
+
+    kafka: str
+    registry: str
+    rate: float
+    seconds: float
+    sessions: int
+
+
+def run(rate: float = 5_000.0, sessions: int = 1_000) -> dict[str, Any]:
+    """Return ``latency_ms`` of a broken budget, and of both causes by when they were told and raised."""
+    with tempfile.TemporaryDirectory() as folder, Stack(StackConfig(Path(folder), Ports.free(), say=_say)) as stack:
+        headers = {"Authorization": f"Bearer {stack.admin_key}"}
+        seconds = _WARM_UP_S + 2 * (_PROBES * _PROBE_EVERY_S + 3.0)
+        load = Load(stack.kafka, stack.registry_url, rate, seconds, sessions)
+        with (
+            httpx.Client(base_url=stack.api_url, headers=headers, timeout=_ANSWER_S, trust_env=False) as api,
+            Procurator(
+                kafka_bootstrap_servers=stack.kafka,
+                schema_registry_url=stack.registry_url,
+                org_id=_ORG_ID,
+                owner_team_id="bench",
+            ) as sdk,
+            _under(load) as published,
+        ):
+            for scope, scope_id, limit in _LEVELS:
+                _define(api, scope, scope_id, limit)
+            agents = [f"probe-{number}" for number in range(_PROBES)]
+            for agent_id in agents:
+                _define(api, "AGENT", agent_id, "100")
+            time.sleep(_WARM_UP_S)
+            budget = _probe(lambda number: _break_budget(sdk, agents[number]))
+            terminate = _probe(lambda _number: _terminate(sdk, api))
+            offered = published()
+    return {
+        "latency_ms": budget["raised"],
+        "at_events_per_s": round(offered),
+        "budget_ms": budget,
+        "terminate_ms": terminate,
+        "probes": _PROBES,
+    }
+
+
+def _break_budget(sdk: Procurator, agent_id: str) -> tuple[float, float]:
+    """Return the seconds from breaking the agent's budget until the runtime is told, and until it is raised."""
+    told: list[float] = []
+    with _terminated(), sdk.session(agent=agent_id, on_signal=lambda _: told.append(time.perf_counter())) as session:
+        with session.model_call("openai", "gpt-4o") as call:
+            begin = time.perf_counter()
+            call.complete(output_tokens=100)
+        session.cancelled.wait(_ANSWER_S)
+        session.check()
+    return told[0] - begin, time.perf_counter() - begin
+
+
+def _terminate(sdk: Procurator, api: httpx.Client) -> tuple[float, float]:
+    """Return the seconds from asking the API until the runtime is told, and until it is raised."""
+    told: list[float] = []
+    with _terminated(), sdk.session(agent="busy", on_signal=lambda _: told.append(time.perf_counter())) as session:
+        path = f"/v1/sessions/{session.session_id}"
+        until_s = time.monotonic() + _ANSWER_S
+        while api.get(path).status_code != httpx.codes.OK and time.monotonic() < until_s:
+            time.sleep(0.05)
+        begin = time.perf_counter()
+        api.post(f"{path}/terminate", json={"reason": "bench"}).raise_for_status()
+        session.cancelled.wait(_ANSWER_S)
+        session.check()
+    return told[0] - begin, time.perf_counter() - begin
+
+
+@contextmanager
+def _terminated() -> Iterator[None]:
+    """Expect the session in this block to be terminated. Raises Unavailable when it was not."""
+    try:
+        yield
+    except SessionTerminated:
+        return
+    raise Unavailable(f"a session was not terminated within {_ANSWER_S:.0f} s")
+
+
+def _probe(one: Callable[[int], tuple[float, float]]) -> dict[str, dict[str, float]]:
+    """Run the probes at a steady pace; return p50, p95 and p99 in ms of ``told`` and ``raised``."""
+    with ThreadPoolExecutor(_PROBES) as threads:
+        futures = []
+        for number in range(_PROBES):
+            futures.append(threads.submit(one, number))
+            time.sleep(_PROBE_EVERY_S)
+        told, raised = zip(*(future.result() for future in futures), strict=True)
+    return {"told": _percentiles(told), "raised": _percentiles(raised)}
+
+
+def _percentiles(seconds: tuple[float, ...]) -> dict[str, float]:
+    ordered = sorted(seconds)
+    return {f"p{p}": round(1000 * ordered[min(len(ordered) * p // 100, len(ordered) - 1)], 1) for p in (50, 95, 99)}
+
+
+def _define(api: httpx.Client, scope: str, scope_id: str, limit: str) -> None:
+    budget = {
+        "org_id": _ORG_ID,
+        "name": scope_id,
+        "scope": scope,
+        "scope_id": scope_id,
+        "unit": "TOKENS",
+        "limit": limit,
+        "period": "DAY",
+        "thresholds": [{"fraction": "1", "action": "TERMINATE"}],
+    }
+    api.post("/v1/budgets", json=budget).raise_for_status()
+
+
+@contextmanager
+def _under(load: Load) -> Iterator[Callable[[], float]]:
+    """Publish from another process meanwhile; yield a function that waits for its end and returns its true rate."""
+    # Spawned, not forked: librdkafka's threads do not survive a fork.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        future = pool.submit(_publish, load)
+        yield future.result
+
+
+def _publish(load: Load) -> float:
+    """Publish at the load's rate, as a fleet elsewhere would; return the events per second that were reached."""
+    registry = Registry(load.registry)
+    schema_id = registry.schema_id(load_schema("session_event"))
+    registry.close()
+    count = round(load.rate * load.seconds)
+    producer = Producer(producer_config(load.kafka))
+    begin = time.perf_counter()
+    for number, event in enumerate(corpus.stream(count, sessions_at_once=load.sessions)):
+        producer.produce(SESSION_EVENTS.name, corpus.encode(event, schema_id), event.session_id)
+        if number % 50 == 0:
+            producer.poll(0)
+            time.sleep(max(0.0, number / load.rate - (time.perf_counter() - begin)))
+    producer.flush()
+    return count / (time.perf_counter() - begin)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
