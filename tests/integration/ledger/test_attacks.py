@@ -245,7 +245,7 @@ def test_a_wrong_key_cannot_tell(ledger: Any, verified: Verified, monkeypatch: p
     with ledger.copy() as clickhouse:
         report = verified(clickhouse)
     assert report.verdict is Verdict.CANNOT_TELL
-    assert {finding.what for finding in report.findings} == {"no_checkpoint"}
+    assert {finding.what for finding in report.findings} == {"no_checkpoint", "unknown_key"}
 
 
 def test_a_changed_signature_is_found(ledger: Any, verified: Verified) -> None:
