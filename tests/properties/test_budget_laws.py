@@ -7,6 +7,7 @@ are opened anew with what was published; counters and definitions reach the sums
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
+from zoneinfo import available_timezones
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -325,3 +326,18 @@ def test_the_later_of_two_counters_stands_in_any_order(positions: list[tuple[int
     for one, other in zip(counters, reversed(counters), strict=True):
         forwards, backwards = later(forwards, one), later(backwards, other)
     assert forwards == backwards
+
+
+_zones = st.sampled_from(sorted(available_timezones()))
+_instants = st.integers(0, 4_000_000_000_000_000)
+
+
+@given(_zones, st.sampled_from(["DAY", "WEEK", "MONTH"]), _instants)
+def test_periods_follow_one_another_without_hole_or_overlap(zone: str, kind: str, at_us: int) -> None:
+    finder = PeriodFinder(kind, zone)
+    period = finder.at(at_us)
+    assert period.end_us is not None
+    assert period.start_us <= at_us < period.end_us
+    assert PeriodFinder(kind, zone).at(period.end_us).start_us == period.end_us
+    assert PeriodFinder(kind, zone).at(period.start_us) == period
+    assert PeriodFinder(kind, zone).at(period.start_us - 1).end_us == period.start_us
