@@ -52,7 +52,8 @@ def test_the_second_run_changes_nothing(broker_stack: Stack, database: str, tmp_
 
     own = tmp_path / "prices.toml"
     own.write_text(
-        'version = "1"\n[[price]]\nprovider = "openai"\nmodel = "gpt-4o"\norg_id = "nobody"\nusd_per_million = { input = 2, output = 8 }\n'
+        'version = "1"\n[[price]]\nprovider = "openai"\nmodel = "gpt-4o"\norg_id = "nobody"\n'
+        "usd_per_million = { input = 2, output = 8 }\n"
     )
     third = setup(broker_stack, "--prices", str(own), PROCURATOR_CLICKHOUSE_DATABASE=database)
     assert "models published, in force not before 60 s from now" in third.stdout
