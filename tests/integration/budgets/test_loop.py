@@ -5,6 +5,7 @@ from typing import Any
 
 from procurator.producers import Procurator
 from procurator.producers.simulator import LOOPER, simulate_live
+from procurator.producers.simulator.service import SEARCHES
 from procurator.topics import SESSION_STATE
 
 
@@ -15,7 +16,7 @@ def test_an_agent_that_loops_is_stopped_by_its_budget(fleet: Any, listener: Any)
     played: list[Any] = []
 
     def play() -> None:
-        played.extend(simulate_live(sdk, stop, speed=10, concurrency=0, looping=True))
+        played.extend(simulate_live(sdk, stop, speed=3, concurrency=0, looping=True))
 
     with Procurator(
         kafka_bootstrap_servers=fleet.stack.kafka, schema_registry_url=fleet.stack.registry_url, environment={}
@@ -31,8 +32,7 @@ def test_an_agent_that_loops_is_stopped_by_its_budget(fleet: Any, listener: Any)
     assert "budget" in state["end_reason"]
     record = next(each for each in played if each.session_id == state["session_id"])
     assert (record.status, record.events) == ("TERMINATED", state["events"])
-    # Stopped soon after: a session that nobody stops makes 61 model calls.
-    assert record.model_calls < 30
+    assert record.tool_calls < SEARCHES  # It did not just come to its end.
 
 
 def terminated(listener: Any) -> dict[str, Any] | None:
