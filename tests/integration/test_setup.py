@@ -23,7 +23,7 @@ def database(broker_stack: Stack) -> Iterator[str]:
     name = f"s_{uuid.uuid4().hex[:8]}"
     yield name
     with closing(ClickHouse(broker_stack.clickhouse_url, "admin", broker_stack.admin_key, name)) as clickhouse:
-        clickhouse.execute(f"DROP DATABASE IF EXISTS {name}", database="")
+        clickhouse.execute(f"DROP DATABASE IF EXISTS {name} SYNC", database="")
 
 
 def setup(stack: Stack, *options: str, **env: str) -> "subprocess.CompletedProcess[str]":

@@ -206,18 +206,18 @@ class Engine:
         """Make the database `default` what it is on a server.
 
         The embedded engine lays the file system over it: there, `SELECT * FROM default."/etc/passwd"` reads that
-        file, whoever asks. Detached and attached again it is the plain database that ``definition`` names: the one of
-        earlier starts, whose definition was put aside, or else the one beneath.
+        file, whoever asks. Detached and attached again it is the plain database that ``definition`` names: the one
+        beneath, which has the tables of earlier starts.
         """
         known = self._anchor.scalar(b"SELECT engine, uuid FROM system.databases WHERE name = 'default'")
         engine, uuid = known.split("\t")
         if engine == "Atomic":
             return
+        # While it has no tables, the engine gives it another id at each start: what was put aside is then of no use.
+        # Once it has some, both are the same.
         definition.parent.mkdir(exist_ok=True)
-        if aside.exists():
-            aside.rename(definition)
-        else:
-            definition.write_text(f"ATTACH DATABASE _ UUID '{uuid}'\nENGINE = Atomic\n")
+        aside.unlink(missing_ok=True)
+        definition.write_text(f"ATTACH DATABASE _ UUID '{uuid}'\nENGINE = Atomic\n")
         self._anchor.run(b"DETACH DATABASE default")
         self._anchor.run(b"ATTACH DATABASE default")
 

@@ -42,6 +42,18 @@ def test_it_stops_within_five_seconds_and_keeps_its_data(make_endpoint: Callable
         assert one.stop() == 0
 
 
+def test_a_default_database_without_tables_does_not_keep_it_from_starting_again(
+    make_endpoint: Callable[[], Any],
+) -> None:
+    """Its id is another one at each start then; ours has no tables there, and is killed at times."""
+    one = make_endpoint()
+    for _ in range(3):
+        one.start()
+        one.value("CREATE DATABASE IF NOT EXISTS other")
+        assert one.value("SELECT engine FROM system.databases WHERE name = 'default'") == "Atomic"
+        one.kill()
+
+
 def test_a_directory_in_use_is_told(make_endpoint: Callable[[], Any]) -> None:
     one = make_endpoint()
     one.start()

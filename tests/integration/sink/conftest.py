@@ -204,7 +204,7 @@ def world(sink_stack: Stack, tmp_path: Path) -> Iterator[World]:
             sink.process.kill()
             sink.process.wait()
         sys.stdout.write(sink.log.read_text())
-    clickhouse.execute(f"DROP DATABASE {database}")
+    clickhouse.execute(f"DROP DATABASE {database} SYNC")
     clickhouse.close()
 
 
