@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 #: Longer than any start of a component that died on the way.
 _ARRIVAL_S_MAX = 180.0
+_LOOP_LIMIT_USD = "0.05"
 
 
 def register(app: typer.Typer) -> None:
@@ -132,16 +133,45 @@ def _summary(played: "list[Played]") -> None:
 
 
 def _play_live(sdk: "Procurator", stack: "Stack", stop: "Stop", seed: int) -> None:
-    """Play the fleet in real time until the stop is asked for."""
+    """Play the fleet in real time until the stop is asked for; one of its agents loops, and its budget stops it."""
     import threading
 
-    from procurator.producers.simulator import simulate_live
+    from procurator.producers.simulator import LOOPER, simulate_live
 
+    _limit_the_loop(stack, LOOPER.org_id, LOOPER.agent_id)
     over = threading.Event()
-    player = threading.Thread(target=simulate_live, args=(sdk, over), kwargs={"seed": seed + 1}, name="fleet")
+    player = threading.Thread(
+        target=simulate_live, args=(sdk, over), kwargs={"seed": seed + 1, "looping": True}, name="fleet"
+    )
     player.start()
     say(f"the fleet is at work; read it at {stack.api_url}/v1/sessions, stop with Ctrl-C")
+    say(f"the agent {LOOPER.agent_id} loops; each time it has spent {_LOOP_LIMIT_USD} USD, its budget stops it")
     stop.wait()
     say("stopping the fleet, then the stack")
     over.set()
     player.join()
+
+
+def _limit_the_loop(stack: "Stack", org_id: str, agent_id: str) -> None:
+    """Give each session of the looping agent its budget, unless an earlier demo on this data directory has."""
+    import httpx
+
+    name = "One run of the looping agent"
+    headers = {"Authorization": f"Bearer {stack.admin_key}"}
+    with httpx.Client(base_url=stack.api_url, headers=headers, timeout=30) as api:
+        defined = api.get("/v1/budgets").raise_for_status().json()["items"]
+        if any(budget["name"] == name for budget in defined):
+            return
+        api.post(
+            "/v1/budgets",
+            json={
+                "org_id": org_id,
+                "name": name,
+                "scope": "SESSION",
+                "scope_id": agent_id,
+                "unit": "USD",
+                "limit": _LOOP_LIMIT_USD,
+                "period": "LIFETIME",
+                "thresholds": [{"fraction": "0.5", "action": "NOTIFY"}, {"fraction": "1", "action": "TERMINATE"}],
+            },
+        ).raise_for_status()
