@@ -29,8 +29,8 @@ def signal_of(
         org_id=budget.org_id,
         requested_by=signals.PROCESSOR,
         reason=(
-            f"budget {budget.name!r}: {in_unit(budget, spent):f} of {budget.limit.normalize():f} {budget.unit} were spent "
-            f"{_PERIODS[budget.period]}, {(threshold.fraction * 100).normalize():f}% of the limit asks to "
+            f"budget {budget.name!r}: {in_unit(budget, spent):f} of {budget.limit.normalize():f} {budget.unit} "
+            f"were spent {_PERIODS[budget.period]}, {(threshold.fraction * 100).normalize():f}% of the limit asks to "
             f"{'terminate' if terminates else 'wait for an approval'}"
         ),
         now_us=now_us,
