@@ -124,7 +124,7 @@ class Worker:
             raise Fatal(f"{sessions.log.log_id}: records {sessions.position} to {batch.follows} were not delivered")
         if self._overseer is not None:
             try:
-                await self._overseer.know_budgets(batch.records[-1].timestamp * 1000)
+                await self._overseer.know_budgets(batch.received_s)
             except Unavailable:
                 return  # the worker stops
         while self._owned.get(batch.partition) is owned:

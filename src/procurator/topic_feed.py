@@ -52,6 +52,8 @@ class TopicFeed:
         self._decoders = {topic.name: Decoder(load_schema(topic.schema), registry.fetch) for topic in topics}
         overrides = {"enable.partition.eof": True, "fetch.wait.max.ms": 100}
         self._consumer = Consumer(consumer_config(bootstrap_servers, "procurator-feed", **overrides))
+        # A broker answers a connection's requests one by one: where the end is would be said after a fetch that waits.
+        self._asker = Consumer(consumer_config(bootstrap_servers, "procurator-feed"))
         # Newer clients lock a consumer while it polls: who asks for ends, in another thread, needs one of its own.
         self._ends = Consumer(consumer_config(bootstrap_servers, "procurator-feed"))
         #: Everything below was handed over, by topic and partition.

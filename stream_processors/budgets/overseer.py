@@ -7,6 +7,7 @@ states. Dying at any step leaves something unsaid, which whoever comes next find
 import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from time import monotonic
 
 from procurator import clock
 from procurator.avro_schemas.codec import Decoder, load_schema
@@ -34,8 +35,6 @@ from procurator.topics import BUDGET_DEFINITIONS, BUDGET_SPEND, BUDGET_STATUS, C
 #: Deadlines are looked at this often when nothing happens.
 _TICK_S = 0.1
 _LAST_WORDS_S = 2.0
-#: How far the clocks of brokers and workers may lie apart.
-_CLOCKS_US = 1_000_000
 _HEARD = (BUDGET_DEFINITIONS, BUDGET_SPEND, CONTROL, BUDGET_STATUS)
 #: What must be known before records are folded. (A partition's own counters are restored with its states.)
 _NEEDED = (BUDGET_DEFINITIONS, CONTROL)
@@ -59,7 +58,7 @@ class Overseer:
     ) -> None:
         self._partitions = partitions
         self._owned: set[int] = set()
-        self._budgets_known_us = 0
+        self._budgets_known_s = 0.0
         self._time_of = time_of
         self._loop = asyncio.get_running_loop()
         self._failure: asyncio.Future[None] = asyncio.Future()
@@ -80,15 +79,15 @@ class Overseer:
         """
         self._feed.catch_up(_NEEDED)
 
-    async def know_budgets(self, broker_time_us: int) -> None:
-        """Know every budget that was defined before a record of ``broker_time_us`` came, so that the record counts.
+    async def know_budgets(self, received_s: float) -> None:
+        """Know every budget that was defined before records that were here at ``received_s``, so that they count.
 
-        Raises Unavailable on `close`; waits while Kafka is away.
+        By the monotonic clock. Waits while Kafka is away; raises Unavailable on `close`.
         """
-        if broker_time_us + _CLOCKS_US >= self._budgets_known_us:
-            asked_us = clock.now_us()
+        if received_s >= self._budgets_known_s:
+            asked_s = monotonic()
             await asyncio.to_thread(self._feed.catch_up, (BUDGET_DEFINITIONS,))
-            self._budgets_known_us = asked_us
+            self._budgets_known_s = asked_s
 
     async def run_for_ever(self) -> None:
         """Hear everything that was said so far, then decide and say, until cancelled.
