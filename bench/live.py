@@ -32,6 +32,7 @@ from procurator.topics import SESSION_EVENTS
 _PROBES = 100
 _PROBE_EVERY_S = 0.1
 _WARM_UP_S = 5.0
+_LOOK_EVERY_S = 0.25
 _ANSWER_S = 60.0
 _ORG_ID = "bench-live"
 _LEVELS = (("ORGANISATION", _ORG_ID, "1000000000"), ("TEAM", "bench", "1000000000"))
@@ -101,7 +102,7 @@ def _terminate(sdk: Procurator, api: httpx.Client) -> tuple[float, float]:
         path = f"/v1/sessions/{session.session_id}"
         until_s = time.monotonic() + _ANSWER_S
         while api.get(path).status_code != httpx.codes.OK and time.monotonic() < until_s:
-            time.sleep(0.05)
+            time.sleep(_LOOK_EVERY_S)
         begin = time.perf_counter()
         api.post(f"{path}/terminate", json={"reason": "bench"}).raise_for_status()
         session.cancelled.wait(_ANSWER_S)
