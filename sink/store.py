@@ -13,9 +13,6 @@ from procurator.sink.ledger import HEAD_AGE_US_MAX, NO_TAIL, Gap, Head, Log, Tai
 _PAGE_ROWS = 100_000
 #: So that a statement stays below the server's max_query_size (256 KiB).
 _SESSIONS_PER_QUERY = 5_000
-#: Larger blocks come when there is much to do: their text index is left to the merge that follows, which makes the
-#: insert three times as fast. Until then a search reads their words instead of their index, and finds the same.
-_INDEX_ROWS_MAX = 10_000
 
 
 @dataclass(frozen=True)
@@ -73,9 +70,7 @@ class LedgerStore:
         """
         insert_by = arrow.constant_time(server_time_us + HEAD_AGE_US_MAX, block.entries)
         columns = {**block.columns, "insert_by": insert_by}
-        settings = {"materialize_skip_indexes_on_insert": str(int(block.entries < _INDEX_ROWS_MAX))}
-        stream = arrow.ipc_stream(columns)
-        self._clickhouse.insert(block.table, list(columns), stream, block.before.token, settings)
+        self._clickhouse.insert(block.table, list(columns), arrow.ipc_stream(columns), block.before.token)
 
     def insert_gap(self, gap: Gap) -> None:
         """Record that offsets are lost, unless another writer recorded a gap at the same head."""

@@ -117,14 +117,12 @@ class ClickHouse:
         columns: Sequence[str],
         arrow_stream: bytes | memoryview,
         token: str = "",
-        settings: Mapping[str, str] | None = None,
     ) -> None:
         """Insert an Arrow stream of one record batch as one block; ``token`` makes it a compare-and-set.
 
         With a token that the table has seen already nothing is inserted, and no error says so.
         """
         settings = {
-            **(settings or {}),
             "async_insert": "0",
             "insert_deduplication_token": token,
             "deduplicate_blocks_in_dependent_materialized_views": "1",
