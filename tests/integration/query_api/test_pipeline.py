@@ -10,7 +10,7 @@ import pytest
 from procurator.deploy.embedded.stack import Stack
 from procurator.producers import Procurator
 
-_VISIBLE_S = 20.0
+_VISIBLE_S = 60.0
 _PAUSE_S = 0.02
 
 
