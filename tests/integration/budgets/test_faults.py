@@ -11,7 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -21,6 +21,7 @@ import pytest
 
 from procurator.budgets.spend import total_of
 from procurator.deploy.embedded.stack import Stack
+from procurator.errors import UserError
 from procurator.events import TOKEN_BUCKETS
 from procurator.price_source import list_prices
 from procurator.pricing import PriceBook, usage_of
@@ -83,7 +84,8 @@ def run(seed: int, stack: Stack, fleet: Any, listener: Any, folder: Path) -> Non
             if kills and number == kills[0]:
                 kills.pop(0)
                 if rng.random() < 0.5:
-                    stack.kill("stream", signal.SIGKILL)
+                    with suppress(UserError):  # it may be dead already, from the kill before
+                        stack.kill("stream", signal.SIGKILL)
                 else:
                     workers[0].kill()
                     workers[0].wait()
