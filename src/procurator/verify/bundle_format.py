@@ -110,20 +110,22 @@ def parse(data: bytes) -> Bundle:
 
 
 def _load(data: bytes) -> Any:
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise BundleError(f"not UTF-8 at byte {error.start}") from None
     depth = deepest = 0
-    for token in re.finditer(rb'"(?:[^"\\]|\\.)*"|[\[{\]}]', data):
+    for token in re.finditer(r'"(?:[^"\\]|\\.)*"|[\[{\]}]', text):
         first = token[0][:1]
-        if first in b"[{":
+        if first in "[{":
             depth += 1
             deepest = max(deepest, depth)
             if deepest > DEPTH_MAX:
                 raise BundleError(f"nested deeper than {DEPTH_MAX}")
-        elif first in b"]}":
+        elif first in "]}":
             depth -= 1
     try:
-        return json.loads(data.decode(), object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_refuse)
-    except UnicodeDecodeError as error:
-        raise BundleError(f"not UTF-8 at byte {error.start}") from None
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_refuse)
     except (ValueError, RecursionError) as error:
         raise BundleError(f"not JSON: {str(error)[:100]}") from None
 
