@@ -1,23 +1,37 @@
-"""Who calls: a bearer key becomes a principal, and a route names the permission it needs."""
+"""Who calls, and what for: a route names the permission it needs and the action that the audit calls it.
+
+A route takes ``Annotated[Access, Depends(requires(Permission.SESSIONS_READ, "sessions.search"))]``. It reads with
+``access.scope`` and awaits ``access.shown(…)`` before it returns anything: an answer that was not recorded is not sent.
+"""
 
 import hmac
+from collections.abc import Mapping
 from hashlib import sha256
-from typing import Annotated, Protocol
+from typing import Annotated, Any, Protocol
 
 from fastapi import Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from procurator.access import Permission, Principal
+from procurator.access import Permission, Principal, Scope
+from procurator.audit_events import ALLOWED, FAILED
 from procurator.query_api.problems import forbidden, unauthorized
 
-_BEARER = HTTPBearer(auto_error=False, description="An API key: `Authorization: Bearer <key>`.")
+_BEARER = HTTPBearer(auto_error=False, description="`Authorization: Bearer <API key or JWT>`.")
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Authenticator(Protocol):
     """Knows principals by their bearer token."""
 
-    def principal(self, token: str) -> Principal | None:
-        """Return whose token it is, or None."""
+    async def principal(self, token: str) -> Principal | None:
+        """Return whose token it is, or None. Raises Unavailable when that cannot be told now."""
+
+
+class BrowserSessions(Protocol):
+    """Knows principals by the cookie of a browser; the pages set it as ``app.state.browser_sessions``."""
+
+    def principal(self, request: Request) -> Principal | None:
+        """Return whose session the request belongs to, or None."""
 
 
 class AdminKey:
@@ -30,29 +44,108 @@ class AdminKey:
         self._digest = sha256(key.encode()).digest()
         self._principal = Principal("key:admin", None, frozenset({Permission.ADMIN}))
 
-    def principal(self, token: str) -> Principal | None:
+    async def principal(self, token: str) -> Principal | None:
         """Return the operator, or None when ``token`` is not the key."""
         given = sha256(token.encode("utf-8", "surrogatepass")).digest()
         return self._principal if hmac.compare_digest(given, self._digest) else None
 
 
-class Requires:
-    """A dependency of a route: the principal that calls, who must hold ``permission``."""
+class Access:
+    """One request of a principal that holds the route's permission, and the duty to record what it is shown."""
 
-    def __init__(self, permission: Permission) -> None:
+    def __init__(self, request: Request, principal: Principal, action: str) -> None:
+        self._request = request
+        self.principal = principal
+        self.action = action
+        #: Whether the audit has this request's event.
+        self.recorded = False
+
+    @property
+    def scope(self) -> Scope:
+        """Whose rows the request may touch."""
+        return self.principal.scope
+
+    async def shown(
+        self,
+        *,
+        resource: str | None = None,
+        owner_team_id: str | None = None,
+        filter: Mapping[str, Any] | None = None,
+        item_count: int | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Record that the action is allowed; return when Kafka has it. Raises Unavailable when it does not.
+
+        Await it before a body is returned, and before a change is made. Without ``resource`` the path's identifiers
+        stand for it, without ``filter`` the query's parameters.
+        """
+        request = self._request
+        if filter is None:
+            filter = dict(request.query_params.multi_items())
+        if resource is None and request.path_params:
+            resource = "/".join(map(str, request.path_params.values()))
+        await request.app.state.services.audit.record(
+            request,
+            self.principal,
+            self.action,
+            ALLOWED,
+            resource=resource,
+            owner_team_id=owner_team_id,
+            filter=filter,
+            item_count=item_count,
+            details=details,
+        )
+        self.recorded = True
+
+    async def failed(self, why: str, *, resource: str | None = None) -> None:
+        """Record that an action that was allowed, and recorded so, did not take place after all."""
+        await self._request.app.state.services.audit.record(
+            self._request, self.principal, self.action, FAILED, resource=resource, details={"why": why}
+        )
+
+
+class Requires:
+    """A dependency of a route: the access of whoever calls, who must hold ``permission``."""
+
+    def __init__(self, permission: Permission, action: str) -> None:
         self.permission = permission
+        self.action = action
 
     async def __call__(
         self, request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]
-    ) -> Principal:
-        """Return the principal. Raises the problems 401 and 403."""
-        if credentials is None:
-            raise unauthorized("send the header `Authorization: Bearer <key>`")
-        authenticator: Authenticator = request.app.state.authenticator
-        principal = authenticator.principal(credentials.credentials)
-        if principal is None:
-            raise unauthorized("this key is not known here")
+    ) -> Access:
+        """Return the access. Raises the problems 401 and 403, Unavailable when keys cannot be checked."""
+        request.state.action = self.action
+        principal = await _principal(request, credentials)
         request.state.principal = principal
         if not principal.may(self.permission):
             raise forbidden(f"this needs the permission {self.permission}")
-        return principal
+        access = Access(request, principal, self.action)
+        request.state.access = access
+        return access
+
+
+def requires(permission: Permission, action: str) -> Requires:
+    """Return the dependency of a route that needs ``permission`` and is called ``action`` in the audit."""
+    return Requires(permission, action)
+
+
+async def _principal(request: Request, credentials: HTTPAuthorizationCredentials | None) -> Principal:
+    if credentials is None:
+        return _of_browser(request)
+    authenticator: Authenticator = request.app.state.authenticator
+    principal = await authenticator.principal(credentials.credentials)
+    if principal is None:
+        raise unauthorized("this key is not known here")
+    return principal
+
+
+def _of_browser(request: Request) -> Principal:
+    """Return the principal of the browser's session; it may change nothing from another site's page."""
+    sessions: BrowserSessions | None = getattr(request.app.state, "browser_sessions", None)
+    principal = sessions.principal(request) if sessions and "authorization" not in request.headers else None
+    if principal is None:
+        raise unauthorized("send the header `Authorization: Bearer <key>`")
+    if request.method not in _SAFE_METHODS and request.headers.get("sec-fetch-site") != "same-origin":
+        raise forbidden("a browser's session changes something from this site's own pages only")
+    return principal

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from procurator.avro_schemas.codec import Decoder, load_schema
 from procurator.config import Settings
+from procurator.query_api.audit import AuditLog
 from procurator.query_api.avro_json import Convert, converter
 from procurator.query_api.budget_board import BudgetBoard
 from procurator.query_api.commands import Commands
@@ -26,6 +27,7 @@ class Services:
     proofs: Proofs
     commands: Commands
     budgets: BudgetBoard
+    audit: AuditLog
 
     @classmethod
     def connect(cls, settings: Settings) -> "Services":
@@ -40,12 +42,14 @@ class Services:
         commands = Commands(settings, registry)
         budgets = BudgetBoard(settings, registry, commands)
         budgets.start()
+        audit = AuditLog(settings, registry)
         to_json = converter(event_schema.text)
-        return cls(store, registry, sessions, event_decoder, to_json, proofs, commands, budgets)
+        return cls(store, registry, sessions, event_decoder, to_json, proofs, commands, budgets, audit)
 
     async def close(self) -> None:
         """Close the connections."""
         await self.store.close()
+        await self.audit.close()
         await asyncio.to_thread(self.budgets.close)
         self.commands.close()
         self.proofs.close()

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 from fastapi import Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from procurator.access import Permission, Principal, Scope
+from procurator.access import Permission, Scope
 from procurator.query_api import pages
-from procurator.query_api.auth import Requires
+from procurator.query_api.auth import Access, requires
 from procurator.query_api.pages import CURSOR_CHARS_MAX
 from procurator.query_api.problems import responses
 from procurator.query_api.queries.base import LIMIT_DEFAULT, LIMIT_MAX, PageQuery, Row
@@ -49,8 +49,8 @@ def _services(request: Request) -> Services:
     return services
 
 
-def _readers_scope(principal: Annotated[Principal, Depends(Requires(Permission.SESSIONS_READ))]) -> Scope:
-    return principal.scope
+def _readers_scope(access: Annotated[Access, Depends(requires(Permission.SESSIONS_READ, "sessions.read"))]) -> Scope:
+    return access.scope
 
 
 InService = Annotated[Services, Depends(_services)]

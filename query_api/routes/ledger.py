@@ -4,17 +4,22 @@ from base64 import b64encode
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from procurator.access import Permission
 from procurator.errors import UserError
 from procurator.merkle import SIZE_MAX, ProofError
+from procurator.query_api.auth import Access, requires
 from procurator.query_api.models.ledger import Consistency, Inclusion
 from procurator.query_api.problems import FieldProblem, invalid, not_found
 from procurator.query_api.queries.places import EventPlace
-from procurator.query_api.routes.common import NOT_FOUND, PROBLEMS, InService, Nothing, ReadScope, answer
+from procurator.query_api.routes.common import NOT_FOUND, PROBLEMS, InService, Nothing, answer
 
 router = APIRouter(prefix="/v1", tags=["ledger"], responses=PROBLEMS)
+
+Verify = Annotated[Access, Depends(requires(Permission.LEDGER_VERIFY, "ledger.proof"))]
+Export = Annotated[Access, Depends(requires(Permission.SESSIONS_EXPORT, "sessions.export"))]
 
 
 class Sizes(BaseModel):
@@ -27,9 +32,11 @@ class Sizes(BaseModel):
 
 
 @router.get("/ledger/checkpoint", response_class=Response, summary="Read the newest checkpoint")
-async def checkpoint(_scope: ReadScope, services: InService, _: Nothing) -> Response:
+async def checkpoint(access: Verify, services: InService, _: Nothing) -> Response:
     """The newest signed checkpoint that proofs can be had for: a C2SP signed note, as it was signed."""
-    return Response(await services.proofs.checkpoint(), media_type="text/plain; charset=utf-8")
+    note = await services.proofs.checkpoint()
+    await access.shown(resource="checkpoint")
+    return Response(note, media_type="text/plain; charset=utf-8")
 
 
 @router.get(
@@ -38,13 +45,14 @@ async def checkpoint(_scope: ReadScope, services: InService, _: Nothing) -> Resp
     summary="Prove an event",
     responses=NOT_FOUND,
 )
-async def proof(scope: ReadScope, services: InService, event_id: UUID, _: Nothing) -> Response:
+async def proof(access: Verify, services: InService, event_id: UUID, _: Nothing) -> Response:
     """The inclusion proof of one event under its log's last signed head."""
-    rows = await services.store.rows(EventPlace(scope=scope, event_id=event_id))
+    rows = await services.store.rows(EventPlace(scope=access.scope, event_id=event_id))
     if not rows:
         raise not_found(f"event {event_id} is not in the ledger")
     place = rows[0]
     note, _checkpoint, head, nodes = await services.proofs.inclusion(place["log_id"], place["leaf_index"])
+    await access.shown()
     return answer(
         Inclusion(
             log_id=place["log_id"],
@@ -60,22 +68,24 @@ async def proof(scope: ReadScope, services: InService, event_id: UUID, _: Nothin
 
 
 @router.get("/ledger/consistency", response_model=Consistency, summary="Prove that one checkpoint continues another")
-async def consistency(_scope: ReadScope, services: InService, sizes: Annotated[Sizes, Query()]) -> Response:
+async def consistency(access: Verify, services: InService, sizes: Annotated[Sizes, Query()]) -> Response:
     """The consistency proof between two sizes of the control log, which are those of checkpoints."""
     try:
         origin, nodes = await services.proofs.consistency(sizes.from_size, sizes.to_size)
     except ProofError as error:
         raise invalid([FieldProblem(field="from", message=str(error))]) from error
+    await access.shown(resource="consistency")
     shown = [b64encode(node).decode() for node in nodes]
     return answer(Consistency(origin=origin, from_size=sizes.from_size, to_size=sizes.to_size, proof=shown))
 
 
 @router.get("/sessions/{session_id}/seal", response_class=Response, summary="Seal a session", responses=NOT_FOUND)
-async def seal(scope: ReadScope, services: InService, session_id: UUID, _: Nothing) -> Response:
+async def seal(access: Export, services: InService, session_id: UUID, _: Nothing) -> Response:
     """The session's bundle: its exact events as far as they are signed, and their proof (format: docs/ledger.md)."""
     try:
-        data = await services.proofs.seal(session_id, scope)
+        data = await services.proofs.seal(session_id, access.scope)
     except UserError as error:
         raise not_found(str(error)) from error
+    await access.shown(details={"format": "bundle", "bytes": len(data)})
     headers = {"Content-Disposition": f'attachment; filename="session-{session_id}.json"'}
     return Response(data, headers=headers, media_type="application/json")

@@ -8,10 +8,10 @@ from uuid import UUID
 
 from fastapi import APIRouter, Body, Depends, Response
 
-from procurator import events, signals
-from procurator.access import Permission, Principal
+from procurator import signals
+from procurator.access import Permission, Scope
 from procurator.clock import now_us, to_rfc3339
-from procurator.query_api.auth import Requires
+from procurator.query_api.auth import Access, requires
 from procurator.query_api.models.termination import (
     Decision,
     DecisionAnswer,
@@ -29,14 +29,17 @@ from procurator.transitions import TERMINAL
 
 router = APIRouter(prefix="/v1/sessions", tags=["commands"], responses=PROBLEMS)
 
-Commander = Annotated[Principal, Depends(Requires(Permission.SESSIONS_TERMINATE))]
+Terminator = Annotated[Access, Depends(requires(Permission.SESSIONS_TERMINATE, "sessions.terminate"))]
+Approver = Annotated[Access, Depends(requires(Permission.SESSIONS_TERMINATE, "sessions.approve"))]
+Denier = Annotated[Access, Depends(requires(Permission.SESSIONS_TERMINATE, "sessions.deny"))]
 _CONFLICT = responses(HTTPStatus.CONFLICT)
 _SHOWN_MAX = 100
 
 
 @router.post("/terminate", response_model=KillSwitchAnswer, summary="Terminate many sessions: preview, then confirm")
-async def terminate_many(principal: Commander, services: InService, switch: KillSwitch) -> Response:
+async def terminate_many(access: Terminator, services: InService, switch: KillSwitch) -> Response:
     """A kill switch. Without ``confirm`` it answers what it would hit; with it, every open session that matches now."""
+    principal = access.principal
     conditions = switch.model_dump(exclude={"reason", "confirm"}, exclude_defaults=True)
     if not conditions:
         raise invalid([FieldProblem(field="agent_id", message="give at least one condition; for example an agent")])
@@ -44,7 +47,9 @@ async def terminate_many(principal: Commander, services: InService, switch: Kill
     if switch.confirm not in (None, confirm):
         raise invalid([FieldProblem(field="confirm", message="belongs to other conditions: preview again")])
     labels = tuple(sorted(conditions.pop("labels", {}).items()))
-    rows = await services.store.rows(OpenSessions(scope=principal.scope, labels=labels, **conditions))
+    rows = await services.store.rows(OpenSessions(scope=access.scope, labels=labels, **conditions))
+    confirmed = {"confirmed": switch.confirm is not None, "reason": switch.reason}
+    await access.shown(item_count=len(rows), filter=switch.model_dump(exclude={"reason", "confirm"}), details=confirmed)
     if switch.confirm is not None:
         by, reason, at_us = principal.principal_id, switch.reason or "kill switch", now_us()
         orders = [signals.terminate_by(by, row["session_id"], row["org_id"], reason, at_us) for row in rows]
@@ -67,15 +72,16 @@ async def terminate_many(principal: Commander, services: InService, switch: Kill
     responses={**NOT_FOUND, **_CONFLICT},
 )
 async def terminate(
-    principal: Commander, services: InService, session_id: UUID, body: Annotated[Reason | None, Body()] = None
+    access: Terminator, services: InService, session_id: UUID, body: Annotated[Reason | None, Body()] = None
 ) -> Response:
     """Signal every runtime that holds the session. It ends TERMINATED: by its runtime's word, or after the grace.
 
     Asked again, the signal is the same one. A session that is over is a conflict.
     """
-    session = await _open_session(principal, services, session_id)
+    session = await _open_session(access.scope, services, session_id)
     reason = (body.reason if body is not None else "") or "terminated through the API"
-    order = signals.terminate_by(principal.principal_id, str(session_id), session["org_id"], reason, now_us())
+    await access.shown(owner_team_id=session["owner_team_id"], item_count=1, details={"reason": reason})
+    order = signals.terminate_by(access.principal.principal_id, str(session_id), session["org_id"], reason, now_us())
     await services.commands.send(CONTROL, str(session_id), order)
     shown = SignalModel.model_validate({**order, "requested_at": to_rfc3339(order["requested_at"])})
     return Response(shown.model_dump_json(), HTTPStatus.ACCEPTED, media_type="application/json")
@@ -89,10 +95,10 @@ async def terminate(
     responses={**NOT_FOUND, **_CONFLICT},
 )
 async def approve(
-    principal: Commander, services: InService, session_id: UUID, body: Annotated[Decision | None, Body()] = None
+    access: Approver, services: InService, session_id: UUID, body: Annotated[Decision | None, Body()] = None
 ) -> Response:
     """Decide a pending approval. Of several decisions on one request the first counts."""
-    return await _decide(principal, services, session_id, body, signals.APPROVED)
+    return await _decide(access, services, session_id, body, signals.APPROVED)
 
 
 @router.post(
@@ -103,41 +109,35 @@ async def approve(
     responses={**NOT_FOUND, **_CONFLICT},
 )
 async def deny(
-    principal: Commander, services: InService, session_id: UUID, body: Annotated[Decision | None, Body()] = None
+    access: Denier, services: InService, session_id: UUID, body: Annotated[Decision | None, Body()] = None
 ) -> Response:
     """Decide a pending approval. A session that is denied more of a budget is terminated; another is told."""
-    return await _decide(principal, services, session_id, body, signals.DENIED)
+    return await _decide(access, services, session_id, body, signals.DENIED)
 
 
 async def _decide(
-    principal: Principal, services: Services, session_id: UUID, body: Decision | None, decision: str
+    access: Access, services: Services, session_id: UUID, body: Decision | None, decision: str
 ) -> Response:
     body = body or Decision(reason="")
-    session = await _open_session(principal, services, session_id)
+    session = await _open_session(access.scope, services, session_id)
     pending: list[str] = session["pending_approvals"]
     approval_id = body.approval_id or (pending[0] if len(pending) == 1 else None)
     if approval_id is None and pending:
         raise invalid([FieldProblem(field="approval_id", message=f"several wait: say which of {', '.join(pending)}")])
     if approval_id not in pending:
         raise _conflict(f"session {session_id} waits for no such approval")
-    payload = {
-        "approval_id": approval_id,
-        "decision": decision,
-        "decided_by": principal.principal_id,
-        "reason": body.reason or None,
-    }
-    # One emitter for each request, so that a second decision is a repeated event and counts nowhere.
-    event = signals.event_of(
-        f"api:{approval_id}", session, str(session_id), (events.APPROVAL_DECIDED, payload), now_us(), os.urandom(16)
-    )
+    payload = signals.decision(approval_id, decision, access.principal.principal_id, body.reason or None)
+    emitter_id = signals.decision_emitter(approval_id)
+    event = signals.event_of(emitter_id, session, str(session_id), payload, now_us(), os.urandom(16))
+    await access.shown(owner_team_id=session["owner_team_id"], item_count=1, details=payload[1])
     await services.commands.send(SESSION_EVENTS, str(session_id), dict(event))
-    shown = DecisionAnswer.model_validate({**payload, "session_id": str(session_id)})
+    shown = DecisionAnswer.model_validate({**payload[1], "session_id": str(session_id)})
     return Response(shown.model_dump_json(), HTTPStatus.ACCEPTED, media_type="application/json")
 
 
-async def _open_session(principal: Principal, services: Services, session_id: UUID) -> dict[str, Any]:
+async def _open_session(scope: Scope, services: Services, session_id: UUID) -> dict[str, Any]:
     """Return a session that has not ended. Raises the problems 404 (unknown, or out of scope) and 409 (over)."""
-    session = await services.sessions.read(principal.scope, session_id)
+    session = await services.sessions.read(scope, session_id)
     if session is None:
         raise not_found(f"session {session_id} is not in the ledger")
     if session["status"] in TERMINAL:

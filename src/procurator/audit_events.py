@@ -8,6 +8,15 @@ from typing import TypedDict
 from procurator.avro_schemas.codec import Decoder
 from procurator.events import INTEGER_MAX, TIME_US_MAX, RuleBroken, is_uuid
 
+#: Outcomes.
+ALLOWED = "ALLOWED"
+REFUSED = "REFUSED"
+FAILED = "FAILED"
+#: ``org_id`` of a principal that has none: the operator of the installation, and whoever is not known at all.
+EVERY_ORGANISATION = "*"
+#: ``principal`` of whoever is not known.
+ANONYMOUS = "anonymous"
+
 
 class AuditEvent(TypedDict):
     """One access or change; the fields of audit_event.avsc."""

@@ -22,6 +22,7 @@ from procurator.config import Settings
 from procurator.deploy.embedded.stack import Stack
 from procurator.event_cost import event_cost
 from procurator.events import NAMESPACE, parse
+from procurator.kafka import Topics
 from procurator.partitioner import partition_of
 from procurator.price_source import list_prices
 from procurator.pricing import PriceBook
@@ -34,11 +35,12 @@ from procurator.sink.ledger import Head, Log
 from procurator.sink.migrate import migrate
 from procurator.sink.records import Record, Records
 from procurator.sink.repeats import Repeats
+from procurator.topics import AUDIT
 
 PARTITIONS = 2
 _NOT_IN_THE_TABLE = frozenset(
     {
-        *("emitters", "open_calls", "completed_call_ids", "pending_approvals", "awaited_turns", "turn_runs", "error"),
+        *("emitters", "open_calls", "completed_call_ids", "pending_approvals", "approval_deadlines", "awaited_turns", "turn_runs", "error"),
         *("deadline_at", "reservations"),
     }
 )
@@ -211,7 +213,7 @@ _PRINCIPALS = {
 class Keys:
     """One key for each kind of reader."""
 
-    def principal(self, token: str) -> Principal | None:
+    async def principal(self, token: str) -> Principal | None:
         return _PRINCIPALS.get(token)
 
 
@@ -222,6 +224,9 @@ def ledger(broker_stack: Stack) -> Iterator[Ledger]:
     clickhouse = ClickHouse(broker_stack.clickhouse_url, "admin", broker_stack.admin_key, database)
     migrate(clickhouse)
     registry = Registry(broker_stack.registry_url)
+    # What is shown is audited first, so the API needs that topic.
+    registry.register(load_schema(AUDIT.schema))
+    Topics(broker_stack.kafka).ensure([AUDIT], Settings().partitions, 1)
     yield Ledger(clickhouse, registry)
     clickhouse.execute("DROP DATABASE {name:Identifier}", {"name": database}, database="")
     clickhouse.close()
@@ -237,6 +242,7 @@ def reader_settings(broker_stack: Stack, ledger: Ledger) -> Settings:
         clickhouse_password=broker_stack.password("reader"),
         clickhouse_database=ledger.clickhouse.database,
         schema_registry_url=broker_stack.registry_url,
+        kafka_bootstrap_servers=broker_stack.kafka,
     )
 
 

@@ -21,8 +21,8 @@ _ID = "0f9d6a8e-52d1-4a8e-9c1b-3a7d1f0b2c4d"
 class _KeyOrNobody:
     """The admin key, and one key that lets in somebody without permissions."""
 
-    def principal(self, token: str) -> Principal | None:
-        return Principal("nobody", "acme", frozenset()) if token == "nobody" else AdminKey(_KEY).principal(token)
+    async def principal(self, token: str) -> Principal | None:
+        return Principal("nobody", "acme", frozenset()) if token == "nobody" else await AdminKey(_KEY).principal(token)
 
 
 @pytest.fixture(scope="module")
