@@ -30,8 +30,8 @@ class Authenticator(Protocol):
 class BrowserSessions(Protocol):
     """Knows principals by the cookie of a browser; the pages set it as ``app.state.browser_sessions``."""
 
-    def principal(self, request: Request) -> Principal | None:
-        """Return whose session the request belongs to, or None."""
+    async def principal(self, request: Request) -> Principal | None:
+        """Return whose session the request belongs to, or None. Raises 403 for a change without its CSRF token."""
 
 
 class AdminKey:
@@ -132,7 +132,7 @@ def requires(permission: Permission, action: str) -> Requires:
 
 async def _principal(request: Request, credentials: HTTPAuthorizationCredentials | None) -> Principal:
     if credentials is None:
-        return _of_browser(request)
+        return await _of_browser(request)
     authenticator: Authenticator = request.app.state.authenticator
     principal = await authenticator.principal(credentials.credentials)
     if principal is None:
@@ -140,10 +140,10 @@ async def _principal(request: Request, credentials: HTTPAuthorizationCredentials
     return principal
 
 
-def _of_browser(request: Request) -> Principal:
+async def _of_browser(request: Request) -> Principal:
     """Return the principal of the browser's session; it may change nothing from another site's page."""
     sessions: BrowserSessions | None = getattr(request.app.state, "browser_sessions", None)
-    principal = sessions.principal(request) if sessions and "authorization" not in request.headers else None
+    principal = await sessions.principal(request) if sessions and "authorization" not in request.headers else None
     if principal is None:
         raise unauthorized("send the header `Authorization: Bearer <key>`")
     if request.method not in _SAFE_METHODS and request.headers.get("sec-fetch-site") != "same-origin":
