@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from procurator.errors import ProcuratorError, Unavailable
 from procurator.query_api.models.common import Model
 from procurator.query_api.pages import BadCursor
+from procurator.query_api.search.errors import SearchError
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2
@@ -135,6 +136,10 @@ def install(app: FastAPI) -> None:
     async def on_bad_cursor(request: Request, error: Exception) -> Response:
         return invalid([FieldProblem(field="cursor", message=str(error))]).response(request.state.request_id)
 
+    async def on_bad_search(request: Request, error: Exception) -> Response:
+        assert isinstance(error, SearchError)
+        return invalid([FieldProblem(field=error.field, message=str(error))]).response(request.state.request_id)
+
     async def on_unavailable(request: Request, error: Exception) -> Response:
         return unavailable(str(error)).response(request.state.request_id)
 
@@ -149,6 +154,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Problem, on_problem)
     app.add_exception_handler(RequestValidationError, on_bad_request)
     app.add_exception_handler(BadCursor, on_bad_cursor)
+    app.add_exception_handler(SearchError, on_bad_search)
     app.add_exception_handler(Unavailable, on_unavailable)
     app.add_exception_handler(HTTPException, on_http_error)
 

@@ -33,6 +33,10 @@ class Statement:
             raise ValueError(f"parameter {name} is bound to two values")
         return f"{{{name}:{clickhouse_type}}}"
 
+    def value(self, clickhouse_type: str, value: object) -> str:
+        """Return the placeholder of a value that needs no name of its own."""
+        return self.bind(f"value_{len(self.parameters)}", clickhouse_type, value)
+
     def rows(self, table: str, *conditions: str) -> str:
         """Return ``table WHERE …``: the rows in scope that meet the conditions."""
         return f"{table} WHERE {' AND '.join((self.scope.predicate(self.bind), *conditions))}"
