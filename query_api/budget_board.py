@@ -3,50 +3,37 @@
 A change is answered once Kafka has it and this process has read it back, so whoever changed a budget reads the change.
 """
 
-import asyncio
-import logging
-import threading
 from typing import Any
 
 from procurator.budgets import Budget
 from procurator.budgets.records import budget_from_record, budget_to_record
 from procurator.config import Settings
-from procurator.errors import Unavailable, UserError
 from procurator.query_api.commands import Commands
+from procurator.query_api.following import Following
 from procurator.registry import Registry
-from procurator.topic_feed import Heard, TopicFeed
+from procurator.topic_feed import Heard
 from procurator.topics import BUDGET_DEFINITIONS, BUDGET_STATUS
-
-_log = logging.getLogger(__name__)
-
-_RETRY_S = 1.0
-_TOPICS = (BUDGET_DEFINITIONS, BUDGET_STATUS)
 
 
 class BudgetBoard:
     """All budgets. It reads in the background from `start` on; until it has read all, `budgets` raises Unavailable."""
 
     def __init__(self, settings: Settings, registry: Registry, commands: Commands) -> None:
-        self._settings = settings
-        self._registry = registry
-        self._commands = commands
         self._budgets: dict[str, Budget] = {}
         #: The latest period's status of each budget, raw.
         self._statuses: dict[str, dict[str, Any]] = {}
-        self._feed: TopicFeed | None = None
-        self._informed = threading.Event()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._inform, name="budget-board", daemon=True)
+        self._commands = commands
+        topics = (BUDGET_DEFINITIONS, BUDGET_STATUS)
+        self._following = Following(settings, registry, topics, self._take, "budgets")
 
     def start(self) -> None:
         """Begin to read, whether Kafka is there already or comes later."""
-        self._thread.start()
+        self._following.start()
 
     @property
     def budgets(self) -> dict[str, Budget]:
         """The definitions by id. Raises Unavailable until all have been read."""
-        if not self._informed.is_set():
-            raise Unavailable("the budgets have not been read from Kafka yet")
+        self._following.require()
         return self._budgets
 
     def status(self, budget_id: str) -> dict[str, Any] | None:
@@ -63,30 +50,12 @@ class BudgetBoard:
 
     def close(self) -> None:
         """Stop reading."""
-        self._stop.set()
-        if self._feed is not None:
-            self._feed.close()
+        self._following.close()
 
     async def _write(self, budget_id: str, record: dict[str, Any] | None) -> None:
-        feed = self._feed
-        if feed is None or not self._informed.is_set():
-            raise Unavailable("the budgets have not been read from Kafka yet")
+        self._following.require()
         await self._commands.send(BUDGET_DEFINITIONS, budget_id, record)
-        await asyncio.to_thread(feed.catch_up, (BUDGET_DEFINITIONS,))
-
-    def _inform(self) -> None:
-        while not self._stop.is_set():
-            feed = TopicFeed(self._settings.kafka_bootstrap_servers, self._registry, _TOPICS, self._take)
-            try:
-                feed.start()
-                self._feed = feed
-                feed.catch_up()
-                self._informed.set()
-                return
-            except (Unavailable, UserError) as error:  # not set up yet is away as well
-                _log.warning("budgets: %s; trying again", error)
-                feed.close()
-                self._stop.wait(_RETRY_S)
+        await self._following.catch_up(BUDGET_DEFINITIONS)
 
     def _take(self, heard: list[Heard]) -> None:
         for topic, _, key, record in heard:

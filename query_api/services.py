@@ -10,6 +10,7 @@ from procurator.query_api.avro_json import Convert, converter
 from procurator.query_api.budget_board import BudgetBoard
 from procurator.query_api.commands import Commands
 from procurator.query_api.current import CurrentSessions
+from procurator.query_api.liveness import Liveness
 from procurator.query_api.proofs import Proofs
 from procurator.query_api.store import Store
 from procurator.registry import Registry
@@ -27,6 +28,7 @@ class Services:
     proofs: Proofs
     commands: Commands
     budgets: BudgetBoard
+    liveness: Liveness
     audit: AuditLog
 
     @classmethod
@@ -42,15 +44,18 @@ class Services:
         commands = Commands(settings, registry)
         budgets = BudgetBoard(settings, registry, commands)
         budgets.start()
+        liveness = Liveness(settings, registry)
+        liveness.start()
         audit = AuditLog(settings, registry)
         to_json = converter(event_schema.text)
-        return cls(store, registry, sessions, event_decoder, to_json, proofs, commands, budgets, audit)
+        return cls(store, registry, sessions, event_decoder, to_json, proofs, commands, budgets, liveness, audit)
 
     async def close(self) -> None:
         """Close the connections."""
         await self.store.close()
         await self.audit.close()
         await asyncio.to_thread(self.budgets.close)
+        await asyncio.to_thread(self.liveness.close)
         self.commands.close()
         self.proofs.close()
         self.registry.close()

@@ -36,6 +36,17 @@ class Origin(StrEnum):
     A2A = "A2A"
 
 
+class Terminating(Model):
+    """A session was told to end, and has not ended yet: its runtime has not answered, and its grace is not over."""
+
+    signal_id: UuidText
+    cause: str = Field(examples=["PRINCIPAL"])
+    """PRINCIPAL, BUDGET, TIMEOUT, PARENT or APPROVAL."""
+    requested_by: str = Field(examples=["key:admin"])
+    reason: str
+    requested_at: Time
+
+
 class Session(Tokens):
     """One agent run."""
 
@@ -77,6 +88,10 @@ class Session(Tokens):
     end_reason: str | None
     end_inferred: bool
     """True while the end is a processor's conclusion."""
+    terminating: Terminating | None = None
+    """By whom and why an open session was told to end; null otherwise."""
+    stalled: bool = False
+    """True while an open session is silent, heartbeats included. That is no end: its runtime may be spooling."""
     turns: int = Field(examples=[12])
     tool_calls: int = Field(examples=[3])
     tool_errors: int = Field(examples=[0])

@@ -36,7 +36,7 @@ async def list_sessions(access: Search, services: InService, which: WhichPage) -
     """
     rows, next_cursor = await read_page(services, ListSessions(scope=access.scope), which)
     await access.shown(item_count=len(rows))
-    return answer(Page[Session].model_validate(page_of(rows, next_cursor)))
+    return answer(Page[Session].model_validate(page_of([*map(services.liveness.shown, rows)], next_cursor)))
 
 
 @router.get("/sessions/{session_id}", response_model=SessionDetail, summary="Read a session", responses=NOT_FOUND)
@@ -46,4 +46,4 @@ async def read_session(access: Read, services: InService, session_id: UUID, _: N
     if record is None:
         raise not_found(f"session {session_id} is not in the ledger")
     await access.shown(owner_team_id=record["owner_team_id"])
-    return answer(SessionDetail.model_validate(record))
+    return answer(SessionDetail.model_validate(services.liveness.shown(record)))

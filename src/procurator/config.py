@@ -8,6 +8,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from procurator.errors import UserError
 
+#: Links lead to the web: a script in their place would run with the pages' rights.
+_ADDRESS = r"^(https?://\S*)?$"
+
 
 class Settings(BaseSettings):
     """Where the neighbours are and how large things may grow. Every field is one environment variable."""
@@ -37,8 +40,13 @@ class Settings(BaseSettings):
     clickhouse_port: int = Field(8123, ge=1, le=65535, description="port of the embedded ClickHouse")
     partitions: int = Field(4, ge=1, le=1024, description="partitions of each topic, fixed at setup")
     replication_factor: int = Field(1, ge=1, le=16, description="replicas of each topic, fixed at setup")
+    stalled_after_s: float = Field(120, gt=0, description="silence after which an open session is shown as stalled")
     signing_key_file: Path | None = Field(None, description="the signer's private key, mode 0600")
     checkpoints_file: Path | None = Field(None, description="the append-only file of signed checkpoints")
+    ui_agent_url: str = Field("", pattern=_ADDRESS, description="where the pages link an agent to, with {agent_id}")
+    ui_tool_url: str = Field(
+        "", pattern=_ADDRESS, description="where the pages link a tool to, with {mcp_server_id} and {tool_name}"
+    )
 
     @property
     def signer_folder(self) -> Path:

@@ -118,7 +118,7 @@ def approval_requested(state: "SessionState", payload: Payload, _occurred_at: in
     approval_id = _clip(state, payload["approval_id"])
     if approval_id in state.pending_approvals:
         state.raised[flag.DUPLICATE_APPROVAL] = None
-    _keep(state, state.pending_approvals, approval_id, None, APPROVALS_MAX)
+    _keep(state, state.pending_approvals, approval_id, payload["expires_at"], APPROVALS_MAX)
     state.status = transitions.next_status(state.status, transitions.APPROVAL_REQUESTED)
 
 

@@ -56,7 +56,7 @@ PLAIN = (
     "deadline_at",
 )
 #: Ordered sets in the state, arrays in the record.
-NAMES = ("models", "tools", "mcp_servers", "estimated", "completed_call_ids", "pending_approvals", "awaited_turns")
+NAMES = ("models", "tools", "mcp_servers", "estimated", "completed_call_ids", "awaited_turns")
 
 _plain_of = attrgetter(*PLAIN)
 _TOOL = "TOOL"
@@ -81,6 +81,9 @@ def of_state(state: "SessionState", log_id: str) -> dict[str, Any]:
     record["reported_cost_usd"] = None if reported is None else _to_bytes(reported)
     for name in NAMES:
         record[name] = list(getattr(state, name))
+    pending = state.pending_approvals
+    record["pending_approvals"] = list(pending)
+    record["approval_deadlines"] = {name: at for name, at in pending.items() if at is not None} if pending else {}
     record["missing_events"] = state.missing_events
     record["flags"] = state.flags
     record["emitters"] = [{"emitter_id": emitter_id, "runs": runs} for emitter_id, runs in state.emitters.items()]
@@ -106,6 +109,8 @@ def to_fields(record: dict[str, Any]) -> dict[str, Any]:
     fields = {name: record[name] for name in PLAIN}
     for name in NAMES:
         fields[name] = dict.fromkeys(record[name])
+    deadlines = record["approval_deadlines"]
+    fields["pending_approvals"] = {name: deadlines.get(name) for name in record["pending_approvals"]}
     fields["cost_attousd"] = _from_bytes(record["cost_usd"])
     reported = record["reported_cost_usd"]
     fields["reported_cost_attousd"] = None if reported is None else _from_bytes(reported)

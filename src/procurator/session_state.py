@@ -85,7 +85,8 @@ class SessionState:
     open_tools: OpenCalls = field(default_factory=dict)
     open_models: OpenCalls = field(default_factory=dict)
     completed_call_ids: Names = field(default_factory=dict)
-    pending_approvals: Names = field(default_factory=dict)
+    #: By approval id: when the request lapses, by the clock of whoever asked; None is never.
+    pending_approvals: dict[str, int | None] = field(default_factory=dict)
     turn_runs: Runs = field(default_factory=list)
     awaited_turns: dict[int, None] = field(default_factory=dict)
     deadline_at: int | None = None

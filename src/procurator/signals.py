@@ -23,6 +23,7 @@ BY_APPROVAL = "APPROVAL"
 
 APPROVED = "APPROVED"
 DENIED = "DENIED"
+EXPIRED = "EXPIRED"
 
 #: Seconds after which a session counts as ended without its runtime's word.
 GRACE_S = 10
@@ -39,6 +40,11 @@ def deterministic_id(*cause: str) -> str:
     return str(uuid5(_NAMESPACE, "".join(f"{len(part)}:{part}" for part in cause)))
 
 
+def signal_id(cause: str, session_id: str, because: tuple[str, ...]) -> str:
+    """Return the id of the signal to a session; ``because`` tells this cause from every other of its sort."""
+    return deterministic_id("signal", cause, session_id, *because)
+
+
 def signal(
     kind: str,
     cause: str,
@@ -53,10 +59,10 @@ def signal(
 ) -> dict[str, Any]:
     """Return a raw record of signal.avsc.
 
-    ``because`` tells this cause from every other of its sort for the session; ``details`` are optional fields.
+    ``because`` as in `signal_id`; ``details`` are optional fields.
     """
     record: dict[str, Any] = {
-        "signal_id": deterministic_id("signal", cause, session_id, *because),
+        "signal_id": signal_id(cause, session_id, because),
         "session_id": session_id,
         "org_id": org_id,
         "kind": kind,
@@ -175,6 +181,21 @@ def inferred_end(signal: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         "reason": signal["reason"],
         "signal_id": signal["signal_id"],
         "inferred": True,
+    }
+
+
+def decision_emitter(approval_id: str) -> str:
+    """Return who says the decision on a request: one for each, so that a second decision is a repeated event."""
+    return f"approval:{approval_id}"
+
+
+def decision(approval_id: str, decision: str, decided_by: str, reason: str | None) -> tuple[str, dict[str, Any]]:
+    """Return the payload of the decision on a request."""
+    return events.APPROVAL_DECIDED, {
+        "approval_id": approval_id,
+        "decision": decision,
+        "decided_by": decided_by,
+        "reason": reason,
     }
 
 

@@ -14,6 +14,7 @@ from procurator.budgets import NOTIFY, TERMINATE, Budget, BudgetStatus, Period, 
 from procurator.budgets.actions import signal_of
 from procurator.budgets.periods import ALWAYS
 from procurator.budgets.status import crossed_now, status_of
+from procurator.stream_processors.budgets.approvals import Approvals
 from procurator.stream_processors.budgets.endings import Endings, Signal
 from procurator.stream_processors.budgets.index import concerns
 from procurator.stream_processors.budgets.sessions import OpenSession, OpenSessions
@@ -49,6 +50,7 @@ class Enforcement:
         self.sums = sums
         self.sessions = OpenSessions()
         self._endings = Endings(self.sessions)
+        self._approvals = Approvals(self.sessions)
         #: Sessions to be judged: they are new, or spent of a budget of their own, or their budgets were changed.
         self._to_judge: dict[str, None] = {}
         self._each: dict[tuple[str, str], BudgetStatus] = {}
@@ -57,6 +59,7 @@ class Enforcement:
     def define(self, definitions: dict[str, Budget | None]) -> None:
         """Take definitions by id, None being a deletion. They apply to what is running."""
         self.sums.define(definitions)
+        self._approvals.redefined()
         for budget in definitions.values():
             if budget is not None and budget.scope == "SESSION":
                 self._to_judge |= dict.fromkeys(session.session_id for session in self._concerned(budget))
@@ -65,6 +68,8 @@ class Enforcement:
         """A session is open, or more is known of it."""
         self.sessions.put(session)
         self._endings.opened(session)
+        for approval_id, expires_at_us in session.waits.items():
+            self._approvals.asked(session.session_id, approval_id, expires_at_us)
         self._to_judge[session.session_id] = None
 
     def spent(self, session_id: str, spend: Spend) -> None:
@@ -74,10 +79,18 @@ class Enforcement:
             session.spend = spend
             self._to_judge[session_id] = None
 
+    def asked(self, session_id: str, approval_id: str, expires_at_us: int | None) -> None:
+        """A session waits for an approval, until ``expires_at_us`` at most."""
+        session = self.sessions.get(session_id)
+        if session is not None:
+            session.waits[approval_id] = expires_at_us
+            self._approvals.asked(session_id, approval_id, expires_at_us)
+
     def decided(self, session_id: str, payload: dict[str, Any], now_us: int) -> None:
         """An approval was decided: the session is to be told."""
         session = self.sessions.get(session_id)
         if session is not None:
+            session.waits.pop(payload["approval_id"], None)
             decision, by, reason = payload["decision"], payload["decided_by"], payload["reason"]
             org_id, approval_id = session.owner.org_id, payload["approval_id"]
             self._give(signals.decided(session_id, org_id, approval_id, decision, by, reason, now_us))
@@ -115,6 +128,11 @@ class Enforcement:
                 self._out.events.append(Said(session, _emitter(signal), signals.inferred_end(signal)))
             else:
                 self._give(signal)
+        for open_session, approval_id, decision, reason in self._approvals.settle(self.sums.index, now_us, time_of):
+            # In the log it may still be pending: should this be lost, whoever starts anew finds it there again.
+            open_session.waits.pop(approval_id)
+            payload = signals.decision(approval_id, decision, signals.PROCESSOR, reason)
+            self._out.events.append(Said(open_session, signals.decision_emitter(approval_id), payload))
         self._out.statuses += self.sums.take(now_us)
         decisions, self._out = self._out, Decisions()
         return decisions

@@ -53,5 +53,7 @@ class Observer:
                 self._enforcement.ended(state.session_id)
         elif state.events == 1 or kind == events.SESSION_STARTED:
             self._enforcement.opened(OpenSession.of(state, self._partition))
+        elif kind == events.APPROVAL_REQUESTED:
+            self._enforcement.asked(state.session_id, payload["approval_id"], payload["expires_at"])
         elif kind == events.APPROVAL_DECIDED:
             self._enforcement.decided(state.session_id, payload, broker_time_us)

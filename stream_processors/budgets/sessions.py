@@ -1,7 +1,7 @@
 """The open sessions of a worker's partitions, as far as budgets and endings need them. Pure, in memory."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from procurator.budgets import Spend
@@ -13,7 +13,10 @@ K = TypeVar("K")
 
 @dataclass(slots=True)
 class OpenSession:
-    """One session that has not ended. ``deadline_us``: broker time at which it exceeds its timeout."""
+    """One session that has not ended. ``deadline_us``: broker time at which it exceeds its timeout.
+
+    ``waits`` has the approvals that it waits for, each with the time at which the request lapses, if it does.
+    """
 
     session_id: str
     owner: Owner
@@ -22,6 +25,7 @@ class OpenSession:
     timeout_s: int | None
     deadline_us: int | None
     spend: Spend
+    waits: dict[str, int | None] = field(default_factory=dict)
 
     @classmethod
     def of(cls, state: SessionState, partition: int) -> "OpenSession":
@@ -33,6 +37,7 @@ class OpenSession:
             state.timeout_s,
             state.deadline_at,
             spend_of_session(state),
+            dict(state.pending_approvals),
         )
 
 

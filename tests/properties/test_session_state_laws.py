@@ -72,7 +72,7 @@ payloads = st.one_of(
         latency_ms=st.just(1.0),
         turn_index=indexes,
     ),
-    payload(events.APPROVAL_REQUESTED, approval_id=ids, reason=st.just("")),
+    payload(events.APPROVAL_REQUESTED, approval_id=ids, reason=st.just(""), expires_at=indexes),
     payload(events.APPROVAL_DECIDED, approval_id=ids, decision=st.sampled_from(["APPROVED", "DENIED"]), decided_by=ids),
     payload(events.SESSION_ENDED, status=st.sampled_from(sorted(TERMINAL)), ended_by=ids, inferred=st.booleans()),
     payload(events.HEARTBEAT, idle_ms=st.just(30_000)),

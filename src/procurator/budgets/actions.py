@@ -1,9 +1,10 @@
 """The signal by which a crossed threshold acts on a session. Pure."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from procurator import signals
-from procurator.budgets.definition import TERMINATE, Budget
+from procurator.budgets.definition import REQUIRE_APPROVAL, TERMINATE, Budget
 from procurator.budgets.periods import Period
 from procurator.budgets.status import in_unit
 
@@ -18,13 +19,12 @@ def signal_of(
     Its id follows from budget, period, action, the amount at which it was due, and session: a renamed budget does not
     ask again, one whose limit has changed does.
     """
-    threshold, amount = budget.thresholds[threshold_index], budget.amounts[threshold_index]
-    because = (budget.budget_id, str(period.start_us), threshold.action, str(amount))
+    threshold = budget.thresholds[threshold_index]
     terminates = threshold.action == TERMINATE
     signal = signals.signal(
         signals.TERMINATE if terminates else signals.PAUSE,
         signals.BY_BUDGET,
-        because=because,
+        because=_because(budget, period, threshold_index),
         session_id=session_id,
         org_id=budget.org_id,
         requested_by=signals.PROCESSOR,
@@ -39,3 +39,16 @@ def signal_of(
     if not terminates:
         signal["approval_id"] = signals.BUDGET_APPROVAL + signal["signal_id"]
     return signal
+
+
+def approvals_asked(budget: Budget, period: Period, session_id: str) -> Iterator[str]:
+    """Yield the ids of the approvals that the budget's thresholds ask of a session once they are crossed."""
+    for index, threshold in enumerate(budget.thresholds):
+        if threshold.action == REQUIRE_APPROVAL:
+            because = _because(budget, period, index)
+            yield signals.BUDGET_APPROVAL + signals.signal_id(signals.BY_BUDGET, session_id, because)
+
+
+def _because(budget: Budget, period: Period, threshold_index: int) -> tuple[str, ...]:
+    action, amount = budget.thresholds[threshold_index].action, budget.amounts[threshold_index]
+    return budget.budget_id, str(period.start_us), action, str(amount)

@@ -88,7 +88,7 @@ def test_a_pause_waits_for_an_approval_and_a_denial_terminates(fleet: Any, liste
             "the session is shown to wait",
         )
         decided = {"approval_id": pause["approval_id"], "decision": decision, "decided_by": "ann", "reason": "why not"}
-        emitter_id = f"api:{pause['approval_id']}"
+        emitter_id = f"approval:{pause['approval_id']}"
         fleet.say(session_id, events.APPROVAL_DECIDED, decided, name, emitter_id=emitter_id, sequence=0)
     for session_id, kind in ((approved, "RESUME"), (denied, "TERMINATE")):
         _, answer = fleet.wait(

@@ -40,8 +40,8 @@ from procurator.topics import AUDIT
 PARTITIONS = 2
 _NOT_IN_THE_TABLE = frozenset(
     {
-        *("emitters", "open_calls", "completed_call_ids", "pending_approvals", "approval_deadlines", "awaited_turns", "turn_runs", "error"),
-        *("deadline_at", "reservations"),
+        *("emitters", "open_calls", "completed_call_ids", "pending_approvals", "awaited_turns", "turn_runs", "error"),
+        *("approval_deadlines", "deadline_at", "reservations"),
     }
 )
 _PRICES = PriceBook.of(list_prices())
