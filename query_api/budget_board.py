@@ -1,11 +1,13 @@
 """IO: budgets as the API shows and changes them: definitions and latest statuses, followed in Kafka, kept in memory.
 
-A change is answered once Kafka has it and this process has read it back, so whoever changed a budget reads the change.
+A change is answered once it holds (Kafka has it, and the stream processors know it) and this process has read it back:
+whoever changed a budget reads the change, and whatever is published afterwards is judged by it.
 """
 
+import asyncio
 from typing import Any
 
-from procurator.budgets import Budget
+from procurator.budgets import NOTICE_S, Budget
 from procurator.budgets.records import budget_from_record, budget_to_record
 from procurator.config import Settings
 from procurator.query_api.commands import Commands
@@ -55,7 +57,7 @@ class BudgetBoard:
     async def _write(self, budget_id: str, record: dict[str, Any] | None) -> None:
         self._following.require()
         await self._commands.send(BUDGET_DEFINITIONS, budget_id, record)
-        await self._following.catch_up(BUDGET_DEFINITIONS)
+        await asyncio.gather(self._following.catch_up(BUDGET_DEFINITIONS), asyncio.sleep(NOTICE_S))
 
     def _take(self, heard: list[Heard]) -> None:
         for topic, _, key, record in heard:

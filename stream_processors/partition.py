@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 from procurator import events
 from procurator.avro_schemas.codec import Decoder, Schema
-from procurator.budgets import Counter
+from procurator.budgets.spend import Counter, CounterKey
 from procurator.errors import Fatal, Rejected
 from procurator.event_cost import event_cost
 from procurator.partitioner import partition_of
@@ -86,11 +86,11 @@ class Publication(NamedTuple):
     """States to publish, as (session id, encoded state), and an offset below which all is published already.
 
     Counters of budgets go with the states that the same records have changed, so that a recovered state is never ahead
-    of a recovered counter. They are to be encoded at once: they change with the next record.
+    of a recovered counter; None is one that is no more. To be encoded at once: they change with the next record.
     """
 
     states: list[tuple[str, bytes]]
-    counters: list[Counter]
+    counters: dict[CounterKey, Counter | None]
     first_offset: int
 
 
@@ -192,7 +192,7 @@ class SessionPartition:
         if self._in_flight is not None:
             return None
         due = list(self._dirty) if everything else self._due(now_s)
-        counters = self._observer.meter.take() if self._observer is not None else []
+        counters = self._observer.meter.take() if self._observer is not None else {}
         if not due and not counters:
             return None
         first_offset = next(iter(self._dirty.values()), self._position)

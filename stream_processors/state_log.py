@@ -59,14 +59,15 @@ class StateLog:
         """Return the counters that were published with the states, encoded; raises what `open` does."""
         return list(self._restore(BUDGET_SPEND.name).values())
 
-    def publish(self, states: Iterable[tuple[str, bytes]], counters: Iterable[tuple[bytes, bytes]] = ()) -> None:
-        """Append states and counters in one transaction; when this returns they are acknowledged.
+    def publish(self, states: Iterable[tuple[str, bytes]], counters: Iterable[tuple[bytes, bytes | None]] = ()) -> None:
+        """Append states and counters (None: no more) in one transaction; when this returns they are acknowledged.
 
         Waits while Kafka is away. Raises Fatal when the partition belongs to another worker now, Unavailable when
         `close` was called.
         """
-        records = [(self._topic, session_id.encode(), value) for session_id, value in states]
-        records += [(BUDGET_SPEND.name, key, value) for key, value in counters]
+        records: list[tuple[str, bytes, bytes | None]] = []
+        records += ((self._topic, session_id.encode(), value) for session_id, value in states)
+        records += ((BUDGET_SPEND.name, key, value) for key, value in counters)
         while not self._attempt(records):
             self._insist(lambda: self._producer.abort_transaction(_WAIT_S))
 
@@ -75,7 +76,7 @@ class StateLog:
         self._closed.set()
         self._producer.purge(in_queue=True, in_flight=True, blocking=False)
 
-    def _attempt(self, records: list[tuple[str, bytes, bytes]]) -> bool:
+    def _attempt(self, records: list[tuple[str, bytes, bytes | None]]) -> bool:
         """Try the transaction once; return False when it is to be aborted and tried again."""
         try:
             self._producer.begin_transaction()
@@ -88,7 +89,7 @@ class StateLog:
             return False
         return True
 
-    def _produce(self, topic: str, key: bytes, value: bytes) -> None:
+    def _produce(self, topic: str, key: bytes, value: bytes | None) -> None:
         while True:
             try:
                 self._producer.produce(topic, value, key, self._partition)

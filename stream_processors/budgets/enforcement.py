@@ -18,7 +18,7 @@ from procurator.stream_processors.budgets.approvals import Approvals
 from procurator.stream_processors.budgets.endings import Endings, Signal
 from procurator.stream_processors.budgets.index import concerns
 from procurator.stream_processors.budgets.sessions import OpenSession, OpenSessions
-from procurator.stream_processors.budgets.sums import Sums
+from procurator.stream_processors.budgets.sums import PeriodKey, Sums
 
 Payload = tuple[str, dict[str, Any]]
 
@@ -38,9 +38,11 @@ class Decisions:
     events: list[Said] = field(default_factory=list)
     signals: list[Signal] = field(default_factory=list)
     statuses: list[BudgetStatus] = field(default_factory=list)
+    #: Periods whose status is no more.
+    forgotten: list[PeriodKey] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.events or self.signals or self.statuses)
+        return bool(self.events or self.signals or self.statuses or self.forgotten)
 
 
 class Enforcement:
@@ -134,6 +136,7 @@ class Enforcement:
             payload = signals.decision(approval_id, decision, signals.PROCESSOR, reason)
             self._out.events.append(Said(open_session, signals.decision_emitter(approval_id), payload))
         self._out.statuses += self.sums.take(now_us)
+        self._out.forgotten += self.sums.take_forgotten()
         decisions, self._out = self._out, Decisions()
         return decisions
 

@@ -5,13 +5,14 @@ states. Dying at any step leaves something unsaid, which whoever comes next find
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from math import inf
 from time import monotonic
 
 from procurator import clock
 from procurator.avro_schemas.codec import Decoder, load_schema
-from procurator.budgets import Budget, Counter
+from procurator.budgets import NOTICE_S, Budget, Counter
 from procurator.budgets.meter import Meter
 from procurator.budgets.records import (
     budget_from_record,
@@ -20,7 +21,8 @@ from procurator.budgets.records import (
     counter_to_record,
     since_in_record,
 )
-from procurator.errors import Fatal, Rejected
+from procurator.budgets.spend import CounterKey
+from procurator.errors import Fatal, Rejected, Unavailable
 from procurator.partitioner import partition_of
 from procurator.registry import Registry
 from procurator.stream_processors.budgets.enforcement import Enforcement
@@ -35,6 +37,8 @@ from procurator.topics import BUDGET_DEFINITIONS, BUDGET_SPEND, BUDGET_STATUS, C
 #: Deadlines are looked at this often when nothing happens.
 _TICK_S = 0.1
 _LAST_WORDS_S = 2.0
+#: Periods that are long over, and budgets that were deleted while nobody listened, are looked for this often.
+_SWEEP_US = 3_600_000_000
 _HEARD = (BUDGET_DEFINITIONS, BUDGET_SPEND, CONTROL, BUDGET_STATUS)
 #: What must be known before records are folded. (A partition's own counters are restored with its states.)
 _NEEDED = (BUDGET_DEFINITIONS, CONTROL)
@@ -57,14 +61,19 @@ class Overseer:
         time_of: Callable[[int], int],
     ) -> None:
         self._partitions = partitions
-        self._owned: set[int] = set()
-        self._budgets_known_s = 0.0
+        #: By partition of ours.
+        self._meters: dict[int, Meter] = {}
+        #: All that had been defined by then is known, by the monotonic clock.
+        self._budgets_known_s = -inf
+        self._asking: asyncio.Task[None] | None = None
         self._time_of = time_of
         self._loop = asyncio.get_running_loop()
         self._failure: asyncio.Future[None] = asyncio.Future()
         self._woken = asyncio.Event()
         #: Set once everything was heard that was said before the start.
         self.informed = asyncio.Event()
+        #: First when partitions have come, so that somebody publishes what is swept.
+        self._sweep_us = clock.now_us() + _SWEEP_US // 60
         self.enforcement = Enforcement(Sums(self._publishes))
         self._feed = TopicFeed(bootstrap_servers, registry, _HEARD, self._hand_over)
         self._speaker = Speaker(bootstrap_servers, registry, events_topic, self._fail)
@@ -80,14 +89,22 @@ class Overseer:
         self._feed.catch_up(_NEEDED)
 
     async def know_budgets(self, received_s: float) -> None:
-        """Know every budget that was defined before records that were here at ``received_s``, so that they count.
+        """Know every budget that holds for records that were here at ``received_s``, by the monotonic clock.
 
-        By the monotonic clock. Waits while Kafka is away; raises Unavailable on `close`.
+        A definition holds `NOTICE_S` after Kafka has it: so Kafka is asked beside the folding, not once a batch before
+        it. Waits while Kafka is away; raises Unavailable on `close`.
         """
-        if received_s >= self._budgets_known_s:
-            asked_s = monotonic()
-            await asyncio.to_thread(self._feed.catch_up, (BUDGET_DEFINITIONS,))
-            self._budgets_known_s = asked_s
+        while (age_s := received_s - self._budgets_known_s) >= NOTICE_S / 2:
+            if self._asking is None or self._asking.done():
+                self._asking = asyncio.create_task(self._ask_for_budgets())
+            if age_s < NOTICE_S:
+                return
+            await asyncio.shield(self._asking)
+
+    async def _ask_for_budgets(self) -> None:
+        asked_s = monotonic()
+        await asyncio.to_thread(self._feed.catch_up, (BUDGET_DEFINITIONS,))
+        self._budgets_known_s = asked_s
 
     async def run_for_ever(self) -> None:
         """Hear everything that was said so far, then decide and say, until cancelled.
@@ -101,7 +118,11 @@ class Overseer:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), _TICK_S)
             self._woken.clear()
-            decisions = self.enforcement.decide(clock.now_us(), self._time_of)
+            now_us = clock.now_us()
+            if now_us >= self._sweep_us:
+                self._sweep_us = now_us + _SWEEP_US
+                self._sweep(now_us)
+            decisions = self.enforcement.decide(now_us, self._time_of)
             if decisions:
                 await self._speaker.say(decisions)
             else:
@@ -115,24 +136,25 @@ class Overseer:
     def opened(self, log: Log, found: Restored) -> Observer:
         """Take a partition over, with what was restored of it; the observer is to be told what happens there."""
         self.enforcement.sums.merge(found.counters)
-        observer = Observer(log.partition, Meter(log.log_id, found.counters, found.folded_to), self.enforcement)
+        meter = self._meters[log.partition] = Meter(log.log_id, found.counters, found.folded_to)
+        observer = Observer(log.partition, meter, self.enforcement)
         for state in found.open_states:
             observer.recovered(state)
-        self._owned.add(log.partition)
         self.enforcement.sums.publish_all()
         self.wake()
         return observer
 
     def released(self, partition: int) -> None:
         """The partition is another worker's."""
-        self._owned.discard(partition)
+        self._meters.pop(partition, None)
         self.enforcement.released(partition)
 
-    def encode(self, counters: Iterable[Counter]) -> list[tuple[bytes, bytes]]:
+    def encode(self, counters: Mapping[CounterKey, Counter | None]) -> list[tuple[bytes, bytes | None]]:
         """Return keys and values of the spend topic."""
         schema, schema_id = self._spend_schema, self._spend_schema_id
         return [
-            (counter_key(counter.key), schema.encode(counter_to_record(counter), schema_id)) for counter in counters
+            (counter_key(key), None if counter is None else schema.encode(counter_to_record(counter), schema_id))
+            for key, counter in counters.items()
         ]
 
     def decode(self, values: Iterable[bytes]) -> list[Counter]:
@@ -145,10 +167,20 @@ class Overseer:
     async def close(self) -> None:
         """Stop hearing, and wait a little for what is being said."""
         await asyncio.to_thread(self._feed.close)
+        if self._asking is not None:
+            with suppress(Unavailable):
+                await self._asking
         await asyncio.to_thread(self._speaker.close, _LAST_WORDS_S)
 
+    def _sweep(self, now_us: int) -> None:
+        """Forget, here and in the topics, what nothing can be added to any more."""
+        sums = self.enforcement.sums
+        sums.sweep(now_us)
+        for meter in self._meters.values():
+            meter.forget(lambda key: sums.is_over(PeriodKey(key.budget_id, key.period_start_us), now_us))
+
     def _publishes(self, budget_id: str) -> bool:
-        return partition_of(budget_id, self._partitions) in self._owned
+        return partition_of(budget_id, self._partitions) in self._meters
 
     def _fail(self, error: Exception) -> None:
         if not self._failure.done():
@@ -169,7 +201,7 @@ class Overseer:
             elif record is None:
                 continue
             elif topic is BUDGET_SPEND:
-                if partition not in self._owned:
+                if partition not in self._meters:
                     counters.append(counter_from_record(record))
             elif topic is CONTROL:
                 self.enforcement.heard(record, now_us)
@@ -178,5 +210,7 @@ class Overseer:
                 self.enforcement.sums.crossed_since(place, since_in_record(record))
         if definitions:
             self.enforcement.define(definitions)
+            if None in definitions.values() and self.informed.is_set():
+                self._sweep(now_us)
         self.enforcement.sums.merge(counters)
         self.wake()

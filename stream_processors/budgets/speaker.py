@@ -47,6 +47,8 @@ class Speaker:
         for status in decisions.statuses:
             key = status_key(status.budget.budget_id, status.period.start_us, status.session_id)
             self._send(BUDGET_STATUS, key, status_to_record(status))
+        for period in decisions.forgotten:
+            self._produce(BUDGET_STATUS.name, status_key(period.budget_id, period.start_us), None)
         self._producer.poll(0)
 
     def poll(self) -> None:
@@ -72,7 +74,7 @@ class Speaker:
     def _send(self, topic: Topic, key: bytes, record: dict[str, Any]) -> None:
         self._produce(topic.name, key, self._schemas[topic].encode(record, self._schema_ids[topic]))
 
-    def _produce(self, topic: str, key: bytes, value: bytes) -> None:
+    def _produce(self, topic: str, key: bytes, value: bytes | None) -> None:
         while True:
             try:
                 self._producer.produce(topic, value, key, on_delivery=self._delivered)

@@ -24,7 +24,6 @@ class StatusPolicy:
 
     interval_us: int = 250_000
     kept_us: int = 15 * 86_400_000_000
-    sweep_us: int = 3_600_000_000
 
 
 class PeriodKey(NamedTuple):
@@ -49,16 +48,13 @@ class Sums:
         self._unpublished: dict[PeriodKey, None] = {}
         self._published_us: dict[PeriodKey, int] = {}
         self._outgoing: list[BudgetStatus] = []
-        self._swept_us = 0
+        self._forgotten: list[PeriodKey] = []
 
     def define(self, definitions: Mapping[str, Budget | None]) -> None:
         """Take definitions by id, new or changed; None is a budget that was deleted."""
         budgets = {**self.index.budgets, **definitions}
         self.index = BudgetIndex.of(budget for budget in budgets.values() if budget is not None)
         self._redefined |= dict.fromkeys(name for name, budget in definitions.items() if budget is not None)
-        for name, budget in definitions.items():
-            if budget is None:
-                self._drop(key for key in (*self._counters, *self._statuses) if key.budget_id == name)
         self._changed |= dict.fromkeys(key for key in self._counters if key.budget_id in definitions)
 
     def merge(self, counters: Iterable[Counter]) -> None:
@@ -112,11 +108,31 @@ class Sums:
                 del self._unpublished[key]
             elif now_us - self._published_us.get(key, 0) >= self._policy.interval_us:
                 self._publish(key)
-        if now_us - self._swept_us >= self._policy.sweep_us:
-            self._swept_us = now_us
-            self._drop([key for key in self._counters if self._is_over(key, now_us)])
         outgoing, self._outgoing = self._outgoing, []
         return outgoing
+
+    def sweep(self, now_us: int) -> None:
+        """Forget the periods that are long over, and budgets that were deleted; `take_forgotten` says which."""
+        for key in dict.fromkeys((*self._counters, *self._statuses, *self._since)):
+            if not self.is_over(key, now_us):
+                continue
+            if self._publishes(key.budget_id) and (key in self._statuses or key in self._since):
+                self._forgotten.append(key)
+            for kept in (self._counters, self._statuses, self._since, self._unpublished, self._published_us):
+                kept.pop(key, None)
+
+    def take_forgotten(self) -> list[PeriodKey]:
+        """Return the periods whose status is to be taken out of the topic."""
+        forgotten, self._forgotten = self._forgotten, []
+        return forgotten
+
+    def is_over(self, key: PeriodKey, now_us: int) -> bool:
+        """Tell whether nothing can be added to the period any more: it is long over, or the budget was deleted."""
+        budget = self.index.budgets.get(key.budget_id)
+        if budget is None:
+            return True
+        end_us = budget.periods.at(key.start_us).end_us
+        return end_us is not None and end_us + self._policy.kept_us < now_us
 
     def _evaluate(self, key: PeriodKey, budget: Budget, now_us: int) -> BudgetStatus:
         logs = self._counters.get(key, {})
@@ -137,18 +153,6 @@ class Sums:
         self._outgoing.append(status)
         self._published_us[key] = status.updated_at_us
         self._unpublished.pop(key, None)
-
-    def _is_over(self, key: PeriodKey, now_us: int) -> bool:
-        budget = self.index.budgets.get(key.budget_id)
-        if budget is None:
-            return True
-        end_us = budget.periods.at(key.start_us).end_us
-        return end_us is not None and end_us + self._policy.kept_us < now_us
-
-    def _drop(self, keys: Iterable[PeriodKey]) -> None:
-        for key in list(keys):
-            for kept in (self._counters, self._statuses, self._since, self._unpublished, self._published_us):
-                kept.pop(key, None)
 
 
 def _acts(status: BudgetStatus) -> set[tuple[str, int]]:

@@ -161,8 +161,9 @@ class Model:
         publication = self.partitions[partition].take(now_s, everything=everything)
         if publication is not None:
             self.states[partition].update(publication.states)
-            for counter in publication.counters:
-                self.counters[counter.key] = SPEND.encode(counter_to_record(counter), 1)
+            for key, counter in publication.counters.items():
+                assert counter is not None
+                self.counters[key] = SPEND.encode(counter_to_record(counter), 1)
             self.partitions[partition].published()
         committable = self.partitions[partition].committable
         self.committed[partition] = self.committed[partition] if committable is None else committable

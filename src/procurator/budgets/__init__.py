@@ -4,6 +4,7 @@ The query API defines budgets, the stream processors count and act, `procurator 
 """
 
 from procurator.budgets.definition import (
+    NOTICE_S,
     NOTIFY,
     REQUIRE_APPROVAL,
     TERMINATE,
@@ -17,6 +18,7 @@ from procurator.budgets.spend import Counter, Spend, total_of
 from procurator.budgets.status import BudgetStatus, Crossing
 
 __all__ = [
+    "NOTICE_S",
     "NOTIFY",
     "REQUIRE_APPROVAL",
     "TERMINATE",

@@ -35,6 +35,8 @@ ACTIONS = (NOTIFY, REQUIRE_APPROVAL, TERMINATE)
 #: Units of 10^-18 in one: amounts of money are integers of 10^-18 USD, amounts of tokens are tokens.
 _SCALE = {USD: 18, TOKENS: 0}
 _LIMIT_MAX = {USD: Decimal(10) ** 20, TOKENS: Decimal(2**63)}
+#: A definition holds so long after Kafka has it: by then every stream processor knows it. Whoever defines waits for it.
+NOTICE_S = 0.25
 _FRACTION_MAX = 10
 _THRESHOLDS_MAX = 16
 _TEXT_CHARS_MAX = 256

@@ -4,7 +4,7 @@ A counter is published in the same transaction as the session states that its re
 counter is never behind a recovered state: what a state has folded already need not be counted again.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from procurator.budgets.definition import Budget
 from procurator.budgets.spend import Change, Counter, CounterKey
@@ -23,18 +23,24 @@ class Meter:
         self._folded_to = folded_to
         self._counters = {counter.key: counter for counter in counters}
         self._known = {key.budget_id for key in self._counters}
-        self._dirty: dict[CounterKey, Counter] = {}
+        #: None is a counter that was forgotten.
+        self._dirty: dict[CounterKey, Counter | None] = {}
 
     @property
     def dirty(self) -> bool:
         """Whether some counter has changed since `take`."""
         return bool(self._dirty)
 
-    def take(self) -> list[Counter]:
-        """Return the counters that have changed, which are the caller's to publish."""
-        taken = list(self._dirty.values())
-        self._dirty.clear()
+    def take(self) -> dict[CounterKey, Counter | None]:
+        """Return the counters that have changed, which are the caller's to publish; None is one that is no more."""
+        taken, self._dirty = self._dirty, {}
         return taken
+
+    def forget(self, is_over: Callable[[CounterKey], bool]) -> None:
+        """Drop the counters to which nothing can be added any more: their period is long over, their budget deleted."""
+        for key in [key for key in self._counters if is_over(key)]:
+            del self._counters[key]
+            self._dirty[key] = None
 
     def count(self, offset: int, budgets: Iterable[Budget], changes: tuple[Change, ...]) -> list[Counter]:
         """Count the changes of the record at ``offset`` against each of ``budgets``; return the counters changed."""

@@ -14,7 +14,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 
 from procurator import events
 from procurator.avro_schemas.codec import Decoder, load_schema
-from procurator.budgets import Budget, Counter, Threshold
+from procurator.budgets import NOTICE_S, Budget, Counter, Threshold
 from procurator.budgets.records import budget_to_record, counter_from_record
 from procurator.budgets.spend import CounterKey
 from procurator.clock import now_us
@@ -90,8 +90,10 @@ class Fleet:
         self.say(session_id, events.SESSION_ENDED, {"status": status, "ended_by": "runtime"}, agent_id)
 
     def define(self, budget: Budget) -> Budget:
+        """Publish a definition and return once it holds, as the API does."""
         self.put(BUDGET_DEFINITIONS, budget.budget_id, budget_to_record(budget))
         self.flush()
+        sleep(NOTICE_S)
         return budget
 
     def flush(self) -> None:

@@ -1,7 +1,7 @@
 """Workers die under load while budgets are crossed: the spend is the recount, who crossed is told once, nobody else is.
 
-Two workers share the partitions; either is killed at random. Events come late and repeated, a limit is changed in the
-middle. ``-m soak`` runs fifty seeds.
+Two workers share the partitions; either, or Kafka itself, is killed at random. Events come repeated and by skewed
+clocks, a limit is changed in the middle. ``-m soak`` runs fifty seeds.
 """
 
 import random
@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from procurator.budgets.spend import total_of
+from procurator.clock import now_us
 from procurator.deploy.embedded.stack import Stack
 from procurator.errors import UserError
 from procurator.events import TOKEN_BUCKETS
@@ -30,6 +31,8 @@ EVENTS = 12_000
 PER_S = 3_000
 KILLS = 3
 AGENTS = 8
+VICTIMS = ("stream", "second worker", "kafka")
+SKEWS_US = (0, 0, 0, -3_600_000_000, 3_600_000_000)
 
 
 @contextmanager
@@ -75,7 +78,8 @@ def run(seed: int, stack: Stack, fleet: Any, listener: Any, folder: Path) -> Non
         kills = sorted(rng.sample(range(EVENTS // 10, EVENTS), KILLS))
         for number in range(EVENTS):
             session_id = rng.choice(list(sessions))
-            event = fleet.call(session_id, sessions[session_id], rng.randrange(1, 500))
+            at_us = now_us() + rng.choice(SKEWS_US)
+            event = fleet.call(session_id, sessions[session_id], rng.randrange(1, 500), occurred_at=at_us)
             if rng.random() < 0.05:  # a replayed spool says it again, some say it late
                 fleet.say(session_id, *event["payload"], event["agent_id"], sequence=event["sequence"])
             if number == EVENTS // 2:
@@ -83,13 +87,7 @@ def run(seed: int, stack: Stack, fleet: Any, listener: Any, folder: Path) -> Non
                 fleet.define(replace(budgets[lowered], limit=Decimal(1000), version=2))
             if kills and number == kills[0]:
                 kills.pop(0)
-                if rng.random() < 0.5:
-                    with suppress(UserError):  # it may be dead already, from the kill before
-                        stack.kill("stream", signal.SIGKILL)
-                else:
-                    workers[0].kill()
-                    workers[0].wait()
-                    workers[0] = start_worker(stack, folder)
+                kill(rng.choice(VICTIMS), stack, workers, folder)
             while time.monotonic() - began_s < number / PER_S:
                 time.sleep(0.001)
         fleet.flush()
@@ -105,6 +103,17 @@ def run(seed: int, stack: Stack, fleet: Any, listener: Any, folder: Path) -> Non
                 fleet.wait(lambda each=session_id: listener.signals(each), "who crossed is told")
             ids = {signal["signal_id"] for signal in listener.signals(session_id)}
             assert len(ids) == (name in crossed), (name, spent[name], limits[name])
+
+
+def kill(victim: str, stack: Stack, workers: list["subprocess.Popen[bytes]"], folder: Path) -> None:
+    """Kill -9; the stack starts its own parts again, the second worker is started here."""
+    if victim == "second worker":
+        workers[0].kill()
+        workers[0].wait()
+        workers[0] = start_worker(stack, folder)
+    else:
+        with suppress(UserError):  # it may be dead already, from the kill before
+            stack.kill(victim, signal.SIGKILL)
 
 
 def tokens(listener: Any, budget: Any) -> int:

@@ -13,7 +13,7 @@ from procurator.budgets.spend import Change, CounterKey
 from procurator.stream_processors.budgets.enforcement import Decisions, Enforcement
 from procurator.stream_processors.budgets.index import Owner
 from procurator.stream_processors.budgets.sessions import OpenSession
-from procurator.stream_processors.budgets.sums import StatusPolicy, Sums
+from procurator.stream_processors.budgets.sums import PeriodKey, StatusPolicy, Sums
 
 NOW_US = 1_790_000_000_000_000
 SECOND_US = 1_000_000
@@ -157,3 +157,37 @@ def test_a_reservation_made_before_a_counter_began_is_not_released_from_it() -> 
     [counted] = meter.count(4, [BUDGET], (spend, release))
     assert (counted.spent_tokens, counted.reserved_tokens, counted.from_offset) == (5, 70, 3)
     assert meter.count(4, [BUDGET], (spend,)) == []
+
+
+def test_what_nothing_can_be_added_to_any_more_is_forgotten() -> None:
+    sums = Sums(lambda _: True, StatusPolicy(kept_us=DAY_US))
+    sums.define({"b1": BUDGET})
+    meter = Meter("log:0")
+    sums.merge(meter.count(1, [BUDGET], (Change(NOW_US, tokens=5),)))
+    sums.evaluate(NOW_US)
+    [old] = [PeriodKey("b1", status.period.start_us) for status in sums.take(NOW_US)]
+    meter.take()
+
+    def sweep(now_us: int) -> tuple[list[PeriodKey], list[CounterKey]]:
+        sums.sweep(now_us)
+        meter.forget(lambda key: sums.is_over(PeriodKey(key.budget_id, key.period_start_us), now_us))
+        return sums.take_forgotten(), [key for key, counter in meter.take().items() if counter is None]
+
+    end_us = BUDGET.periods.at(NOW_US).end_us
+    assert end_us is not None
+    assert sweep(end_us + DAY_US) == ([], [])
+    assert sweep(end_us + DAY_US + 1) == ([old], [CounterKey("b1", old.start_us, "log:0")])
+    assert sweep(end_us + DAY_US + 2) == ([], [])
+    sums.merge(meter.count(2, [BUDGET], (Change(NOW_US + 9 * DAY_US, tokens=5),)))
+    sums.evaluate(NOW_US + 9 * DAY_US)
+    meter.take()
+    sums.define({"b1": None})
+    assert [len(gone) for gone in sweep(NOW_US + 9 * DAY_US)] == [1, 1], "a deleted budget is forgotten at once"
+
+
+def test_a_status_of_a_budget_deleted_while_nobody_listened_is_taken_out() -> None:
+    sums = Sums(lambda budget_id: budget_id == "b1")
+    for name in ("b1", "another worker's"):
+        sums.crossed_since(PeriodKey(name, 0), {})
+    sums.sweep(NOW_US)
+    assert sums.take_forgotten() == [PeriodKey("b1", 0)]
