@@ -87,14 +87,14 @@ CREATE VIEW IF NOT EXISTS finops.spend_by_label_v1 DEFINER = CURRENT_USER SQL SE
 SELECT
     toDate(ifNull(started_at, last_activity_at)) AS day,
     org_id,
-    label.1 AS label,
-    label.2 AS value,
+    pair.1 AS label,
+    pair.2 AS value,
     count() AS sessions,
     sum(sessions.model_calls) AS model_calls,
     sum(sessions.cost_usd) AS cost_usd,
     sum(sessions.unpriced_calls) AS unpriced_calls
 FROM sessions FINAL
-ARRAY JOIN CAST(labels, 'Array(Tuple(String, String))') AS label
+ARRAY JOIN arrayZip(mapKeys(labels), mapValues(labels)) AS pair
 GROUP BY day, org_id, label, value;
 
 CREATE VIEW IF NOT EXISTS finops.spend_by_tool_v1 DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
