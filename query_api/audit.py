@@ -16,13 +16,14 @@ from uuid import uuid4
 import orjson
 from fastapi import Request
 
-from procurator.access import Principal
-from procurator.audit_events import ALLOWED, EVERY_ORGANISATION, AuditEvent
+from procurator.access import NO_ORGANISATION, Principal
+from procurator.audit_events import ALLOWED, AuditEvent
 from procurator.avro_schemas.codec import Schema, load_schema
 from procurator.clock import now_us
 from procurator.config import Settings
+from procurator.errors import Unavailable
 from procurator.query_api.acknowledged import AcknowledgedProducer
-from procurator.query_api.purpose import purpose_of
+from procurator.query_api.metrics import ApiMetrics
 from procurator.registry import Registry
 from procurator.topics import AUDIT
 
@@ -33,7 +34,8 @@ _TEXT_CHARS_MAX = 8_192
 class AuditLog:
     """Writes audit events. One emitter for each process: a number that is missing was never acknowledged."""
 
-    def __init__(self, settings: Settings, registry: Registry) -> None:
+    def __init__(self, settings: Settings, registry: Registry, metrics: ApiMetrics) -> None:
+        self._metrics = metrics
         self._registry = registry
         self._producer = AcknowledgedProducer(settings.kafka_bootstrap_servers)
         self._emitter_id = f"api:{socket.gethostname()}:{uuid4()}"
@@ -43,7 +45,7 @@ class AuditLog:
 
     async def record(
         self,
-        request: Request,
+        request: Request | None,
         principal: Principal,
         action: str,
         outcome: str = ALLOWED,
@@ -54,7 +56,10 @@ class AuditLog:
         item_count: int | None = None,
         details: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write one event about ``request``; return when Kafka has it. Raises Unavailable when it does not."""
+        """Write one event, about ``request`` if there is one; return when Kafka has it.
+
+        Raises Unavailable when it does not.
+        """
         schema, schema_id = await self._registered()
         event: AuditEvent = {
             "event_id": str(uuid4()),
@@ -62,20 +67,22 @@ class AuditLog:
             "sequence": next(self._sequence),
             "occurred_at": now_us(),
             "nonce": os.urandom(16),
-            "org_id": principal.org_id or EVERY_ORGANISATION,
+            "org_id": principal.org_id or NO_ORGANISATION,
             "principal": principal.principal_id,
             "action": action,
             "outcome": outcome,
             "resource": resource,
             "owner_team_id": owner_team_id,
-            "purpose": purpose_of(request),
+            "purpose": getattr(request.state, "purpose", None) if request else None,
             "filter": _json(filter),
             "item_count": item_count,
-            "request_id": request.state.request_id,
-            "remote_address": request.client.host if request.client else None,
+            "request_id": request.state.request_id if request else None,
+            "remote_address": request.client.host if request and request.client else None,
             "details": _json(details),
         }
-        await self._producer.send(AUDIT.name, principal.principal_id, schema.encode(dict(event), schema_id))
+        value = schema.encode(dict(event), schema_id)
+        with self._metrics.audit_seconds.time(), self._metrics.audit_failures.count_exceptions(Unavailable):
+            await self._producer.send(AUDIT.name, principal.principal_id, value)
 
     async def close(self) -> None:
         """Wait for what is under way, then close."""

@@ -5,6 +5,7 @@ A route takes ``Annotated[Access, Depends(requires(Permission.SESSIONS_READ, "se
 """
 
 import hmac
+import time
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Annotated, Any, Protocol
@@ -13,8 +14,10 @@ from fastapi import Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from procurator.access import Permission, Principal, Scope
-from procurator.audit_events import ALLOWED, FAILED
-from procurator.query_api.problems import forbidden, unauthorized
+from procurator.audit_events import ALLOWED
+from procurator.query_api.problems import forbidden, too_many, unauthorized
+from procurator.query_api.purpose import purpose_of
+from procurator.query_api.rate_limit import RateLimiter
 
 _BEARER = HTTPBearer(auto_error=False, description="`Authorization: Bearer <API key or JWT>`.")
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -97,12 +100,6 @@ class Access:
         )
         self.recorded = True
 
-    async def failed(self, why: str, *, resource: str | None = None) -> None:
-        """Record that an action that was allowed, and recorded so, did not take place after all."""
-        await self._request.app.state.services.audit.record(
-            self._request, self.principal, self.action, FAILED, resource=resource, details={"why": why}
-        )
-
 
 class Requires:
     """A dependency of a route: the access of whoever calls, who must hold ``permission``."""
@@ -114,10 +111,12 @@ class Requires:
     async def __call__(
         self, request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]
     ) -> Access:
-        """Return the access. Raises the problems 401 and 403, Unavailable when keys cannot be checked."""
+        """Return the access. Raises the problems 401, 403, 422 and 429, Unavailable when keys cannot be checked."""
         request.state.action = self.action
         principal = await _principal(request, credentials)
         request.state.principal = principal
+        _take_turn(request, principal)
+        request.state.purpose = purpose_of(request)
         if not principal.may(self.permission):
             raise forbidden(f"this needs the permission {self.permission}")
         access = Access(request, principal, self.action)
@@ -128,6 +127,15 @@ class Requires:
 def requires(permission: Permission, action: str) -> Requires:
     """Return the dependency of a route that needs ``permission`` and is called ``action`` in the audit."""
     return Requires(permission, action)
+
+
+def _take_turn(request: Request, principal: Principal) -> None:
+    """Raise the problem 429 when ``principal`` calls too often."""
+    limiter: RateLimiter = request.app.state.rate_limiter
+    wait_s = limiter.wait_s(principal.principal_id, time.monotonic())
+    if wait_s:
+        request.app.state.metrics.rate_limited.inc()
+        raise too_many(wait_s)
 
 
 async def _principal(request: Request, credentials: HTTPAuthorizationCredentials | None) -> Principal:

@@ -1,5 +1,6 @@
 """Every error is a problem document (RFC 9457): what is wrong, where, and what to do."""
 
+import math
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
@@ -80,6 +81,14 @@ def forbidden(detail: str) -> Problem:
     return Problem(HTTPStatus.FORBIDDEN, "forbidden", "You may not do this", detail)
 
 
+def too_many(wait_s: float) -> Problem:
+    """Somebody who calls too often."""
+    seconds = max(1, math.ceil(wait_s))
+    detail = f"you call too often: wait {seconds} s"
+    wait = {"Retry-After": str(seconds)}
+    return Problem(HTTPStatus.TOO_MANY_REQUESTS, "too-many-requests", "Too many requests", detail, headers=wait)
+
+
 def not_found(detail: str) -> Problem:
     """There is none, or none that the caller may see: the two are not told apart."""
     return Problem(HTTPStatus.NOT_FOUND, "not-found", "There is no such thing", detail)
@@ -112,10 +121,16 @@ def responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
 def describe(app: FastAPI) -> None:
     """Put the problem document into the OpenAPI document of ``app``."""
     generate = app.openapi
+    statuses = HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    of_bodies = {str(status): described for status, described in responses(*statuses).items()}
 
     def openapi() -> dict[str, Any]:
         document = generate()
         own = ProblemDocument.model_json_schema(ref_template=f"{_SCHEMAS}/{{model}}", mode="serialization")
+        for operations in document["paths"].values():
+            for operation in operations.values():
+                if "requestBody" in operation:
+                    operation["responses"] |= of_bodies
         document["components"]["schemas"] |= {**own.pop("$defs"), "ProblemDocument": own}
         return document
 

@@ -6,6 +6,7 @@ A client may send ``X-Request-Id``; else one is made. It comes back in the answe
 import logging
 import re
 import time
+import traceback
 import uuid
 from collections.abc import MutableMapping
 from typing import Any
@@ -14,6 +15,7 @@ import orjson
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from procurator.query_api.metrics import ApiMetrics
 from procurator.query_api.problems import internal
 
 LOGGER = logging.getLogger("procurator.api")
@@ -23,8 +25,9 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}").fullmatch
 class RequestLog:
     """Wraps the application; must be its outermost middleware."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, metrics: ApiMetrics) -> None:
         self._app = app
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request and log it when its answer is complete."""
@@ -49,23 +52,32 @@ class RequestLog:
 
         try:
             await self._app(scope, receive, send_noted)
-        except Exception:
-            LOGGER.exception(_line(scope, state, 500, began))
+        except Exception:  # noqa: BLE001 - in the log whole; the caller learns no more than that
+            LOGGER.error(_line(scope, state, 500, began, traceback.format_exc()))
             if not status:
+                status = 500
                 await internal().response(state["request_id"])(scope, receive, send_noted)
         else:
             LOGGER.info(_line(scope, state, status, began))
+        finally:
+            self._metrics.answered(scope, status, time.perf_counter() - began)
 
 
-def _line(scope: Scope, state: MutableMapping[str, Any], status: int, began: float) -> str:
+def _line(
+    scope: Scope, state: MutableMapping[str, Any], status: int, began: float, exception: str | None = None
+) -> str:
     principal = state.get("principal")
     fields = {
         "request_id": state["request_id"],
         "method": scope["method"],
         "path": scope["path"],
         "status": status,
+        "action": state.get("action"),
         "duration_ms": round((time.perf_counter() - began) * 1000, 1),
         "principal": principal and principal.principal_id,
         "client": scope["client"] and scope["client"][0],
     }
+    if exception is not None:
+        fields["exception"] = exception
+    # Control characters and line breaks are escaped: what somebody sends cannot begin a line of its own.
     return orjson.dumps(fields).decode()

@@ -10,8 +10,11 @@ from procurator.query_api.avro_json import Convert, converter
 from procurator.query_api.budget_board import BudgetBoard
 from procurator.query_api.commands import Commands
 from procurator.query_api.current import CurrentSessions
+from procurator.query_api.key_ring import KeyRing
 from procurator.query_api.liveness import Liveness
+from procurator.query_api.metrics import ApiMetrics
 from procurator.query_api.proofs import Proofs
+from procurator.query_api.refusals import RefusalLog
 from procurator.query_api.store import Store
 from procurator.registry import Registry
 
@@ -30,9 +33,11 @@ class Services:
     budgets: BudgetBoard
     liveness: Liveness
     audit: AuditLog
+    refusals: RefusalLog
+    keys: KeyRing
 
     @classmethod
-    def connect(cls, settings: Settings) -> "Services":
+    def connect(cls, settings: Settings, metrics: ApiMetrics) -> "Services":
         """Return the services. Nothing is sent yet: a neighbour may be away and come later."""
         store = Store(settings)
         registry = Registry(settings.schema_registry_url)
@@ -46,15 +51,33 @@ class Services:
         budgets.start()
         liveness = Liveness(settings, registry)
         liveness.start()
-        audit = AuditLog(settings, registry)
+        audit = AuditLog(settings, registry, metrics)
+        refusals = RefusalLog(audit, metrics)
+        keys = KeyRing(settings, registry, commands)
+        keys.start()
         to_json = converter(event_schema.text)
-        return cls(store, registry, sessions, event_decoder, to_json, proofs, commands, budgets, liveness, audit)
+        return cls(
+            store,
+            registry,
+            sessions,
+            event_decoder,
+            to_json,
+            proofs,
+            commands,
+            budgets,
+            liveness,
+            audit,
+            refusals,
+            keys,
+        )
 
     async def close(self) -> None:
         """Close the connections."""
         await self.store.close()
+        await self.refusals.close()
         await self.audit.close()
         await asyncio.to_thread(self.budgets.close)
+        await asyncio.to_thread(self.keys.close)
         await asyncio.to_thread(self.liveness.close)
         self.commands.close()
         self.proofs.close()

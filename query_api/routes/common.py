@@ -17,7 +17,11 @@ from procurator.query_api.services import Services
 
 #: Problems that every route under /v1 may answer with.
 PROBLEMS = responses(
-    HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.SERVICE_UNAVAILABLE,
 )
 NOT_FOUND = responses(HTTPStatus.NOT_FOUND)
 

@@ -17,6 +17,10 @@ from typing import Self
 Bind = Callable[[str, str, object], str]
 
 
+#: Stands in the audit for the organisation of whoever has none: the operator, and whoever is not known at all.
+NO_ORGANISATION = "*"
+
+
 class Permission(StrEnum):
     """What a principal may be allowed to do."""
 
@@ -62,6 +66,11 @@ class Scope:
         """Some owner teams of one organisation; without any, nothing at all."""
         return cls(_named(org_id), tuple(sorted(set(owner_team_ids))))
 
+    @property
+    def reaches_something(self) -> bool:
+        """Whether any row can be in it."""
+        return self.owner_team_ids != ()
+
     def predicate(self, bind: Bind) -> str:
         """Return the SQL condition on the columns ``org_id`` and ``owner_team_id``; every value is bound."""
         conditions = []
@@ -70,6 +79,11 @@ class Scope:
         if self.owner_team_ids is not None:
             conditions.append(f"owner_team_id IN {bind('scope_team_ids', 'Array(String)', self.owner_team_ids)}")
         return " AND ".join(conditions) or "true"
+
+    def contains(self, org_id: str, owner_team_id: str) -> bool:
+        """Tell whether a row may be touched: what `predicate` says, of a record that is not in a table."""
+        in_organisation = self.org_id is None or self.org_id == org_id
+        return in_organisation and (self.owner_team_ids is None or owner_team_id in self.owner_team_ids)
 
 
 @dataclass(frozen=True)
@@ -85,6 +99,10 @@ class Principal:
         """Tell whether ``permission`` was granted, by itself or by one that includes it."""
         return any(permission == held or permission in _INCLUDES.get(held, ()) for held in self.permissions)
 
+    def __post_init__(self) -> None:
+        if self.org_id is not None:
+            _named(self.org_id)
+
     @property
     def scope(self) -> Scope:
         """Whose sessions this principal may reach, whatever it may do with them."""
@@ -98,4 +116,6 @@ class Principal:
 def _named(org_id: str) -> str:
     if not org_id:
         raise ValueError("a scope names its organisation: only rejected records have an empty one")
+    if org_id == NO_ORGANISATION:
+        raise ValueError(f"no organisation is called {NO_ORGANISATION}: it stands for whoever has none")
     return org_id

@@ -12,8 +12,6 @@ from procurator.events import INTEGER_MAX, TIME_US_MAX, RuleBroken, is_uuid
 ALLOWED = "ALLOWED"
 REFUSED = "REFUSED"
 FAILED = "FAILED"
-#: ``org_id`` of a principal that has none: the operator of the installation, and whoever is not known at all.
-EVERY_ORGANISATION = "*"
 #: ``principal`` of whoever is not known.
 ANONYMOUS = "anonymous"
 

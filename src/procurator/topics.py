@@ -42,6 +42,7 @@ PRICES = Topic("procurator.prices.v1", "price", "compact", -1, partitions=1)
 BUDGET_DEFINITIONS = Topic("procurator.budget.definitions.v1", "budget_definition", "compact", -1, partitions=1)
 BUDGET_SPEND = Topic("procurator.budget.spend.v1", "budget_spend", "compact", -1)
 BUDGET_STATUS = Topic("procurator.budget.status.v1", "budget_status", "compact", -1)
+API_KEYS = Topic("procurator.api.keys.v1", "api_key", "compact", -1, partitions=1)
 LEDGER_CONTROL = Topic("procurator.ledger.control.v1", "ledger_control", "delete", -1, ledgered=True, partitions=1)
 CHECKPOINTS = Topic("procurator.ledger.checkpoints.v1", "checkpoint", "compact,delete", 90 * DAY_MS)
 DEAD_LETTER = Topic("procurator.dead-letter.v1", "dead_letter", "delete", 90 * DAY_MS)
@@ -56,6 +57,7 @@ TOPICS = (
     BUDGET_DEFINITIONS,
     BUDGET_SPEND,
     BUDGET_STATUS,
+    API_KEYS,
     LEDGER_CONTROL,
     CHECKPOINTS,
     DEAD_LETTER,
