@@ -88,14 +88,14 @@ SELECT
     toDate(ifNull(started_at, last_activity_at)) AS day,
     org_id,
     pair.1 AS label,
-    pair.2 AS value,
+    pair.2 AS label_value,
     count() AS sessions,
     sum(sessions.model_calls) AS model_calls,
     sum(sessions.cost_usd) AS cost_usd,
     sum(sessions.unpriced_calls) AS unpriced_calls
 FROM sessions FINAL
 ARRAY JOIN arrayZip(mapKeys(labels), mapValues(labels)) AS pair
-GROUP BY day, org_id, label, value;
+GROUP BY day, org_id, label, label_value;
 
 CREATE VIEW IF NOT EXISTS finops.spend_by_tool_v1 DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
 SELECT
