@@ -6,7 +6,6 @@ A client may send ``X-Request-Id``; else one is made. It comes back in the answe
 import logging
 import re
 import time
-import traceback
 import uuid
 from collections.abc import MutableMapping
 from typing import Any
@@ -15,6 +14,7 @@ import orjson
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from procurator.clock import to_rfc3339
 from procurator.query_api.metrics import ApiMetrics
 from procurator.query_api.problems import internal
 
@@ -52,20 +52,18 @@ class RequestLog:
 
         try:
             await self._app(scope, receive, send_noted)
-        except Exception:  # noqa: BLE001 - in the log whole; the caller learns no more than that
-            LOGGER.error(_line(scope, state, 500, began, traceback.format_exc()))
+        except Exception:
+            LOGGER.exception("request", extra=_fields(scope, state, 500, began))
             if not status:
                 status = 500
                 await internal().response(state["request_id"])(scope, receive, send_noted)
         else:
-            LOGGER.info(_line(scope, state, status, began))
+            LOGGER.info("request", extra=_fields(scope, state, status, began))
         finally:
             self._metrics.answered(scope, status, time.perf_counter() - began)
 
 
-def _line(
-    scope: Scope, state: MutableMapping[str, Any], status: int, began: float, exception: str | None = None
-) -> str:
+def _fields(scope: Scope, state: MutableMapping[str, Any], status: int, began: float) -> dict[str, Any]:
     principal = state.get("principal")
     fields = {
         "request_id": state["request_id"],
@@ -77,7 +75,21 @@ def _line(
         "principal": principal and principal.principal_id,
         "client": scope["client"] and scope["client"][0],
     }
-    if exception is not None:
-        fields["exception"] = exception
-    # Control characters and line breaks are escaped: what somebody sends cannot begin a line of its own.
-    return orjson.dumps(fields).decode()
+    return {"fields": fields}
+
+
+class JsonLines(logging.Formatter):
+    """Every record as one line of JSON. What somebody sends cannot begin a line of its own: line breaks are escaped."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line: time, level, logger and message, then a request's own fields."""
+        line = {
+            "time": to_rfc3339(int(record.created * 1_000_000)),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return orjson.dumps(line, default=str).decode()

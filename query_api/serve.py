@@ -1,6 +1,7 @@
 """IO: the application behind a socket, until a signal asks for its end."""
 
 import socket
+from collections.abc import Callable
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -13,9 +14,17 @@ GRACE_S = 3
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
+        super().__init__(config)
+        self.on_stop = on_stop
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         announce_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.on_stop()
+        await super().shutdown(sockets)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -30,12 +39,23 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def serve(app: ASGIApp, listener: socket.socket) -> None:
-    """Serve until SIGTERM or SIGINT; requests in flight get `GRACE_S` to finish.
+def serve(
+    app: ASGIApp, listener: socket.socket, trusted_proxies: str = "", on_stop: Callable[[], None] = lambda: None
+) -> None:
+    """Serve until SIGTERM or SIGINT; requests in flight get `GRACE_S` to finish, ``on_stop`` asks streams to end.
+
+    A caller's address is the connection's, unless that is one of ``trusted_proxies`` (separated by commas): those say
+    it in X-Forwarded-For.
 
     uvicorn raises the signal again when it is done, so the caller must handle it (see `procurator.runtime.Stop`).
     """
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=GRACE_S
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+        proxy_headers=bool(trusted_proxies),
+        forwarded_allow_ips=trusted_proxies or None,
     )
-    _Server(config).run(sockets=[listener])
+    _Server(config, on_stop).run(sockets=[listener])

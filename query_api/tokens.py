@@ -23,6 +23,7 @@ from procurator.errors import UserError
 ALGORITHMS = frozenset({"RS256", "ES256", "EdDSA", "Ed25519"})
 LEEWAY_S = 30
 _TOKEN_CHARS_MAX = 16_384
+_NAME_CHARS_MAX = 200
 
 
 @dataclass(frozen=True)
@@ -116,15 +117,18 @@ def believed(token: str, key: Key, policy: TokenPolicy, now_s: int) -> dict[str,
 def principal_of(claims: Mapping[str, Any], policy: TokenPolicy) -> Principal | None:
     """Return who the claims name; None without a subject or an organisation."""
     subject, org_id = _claim(claims, policy.principal_claim), _claim(claims, policy.org_claim)
-    if not isinstance(subject, str) or not subject or not isinstance(org_id, str):
+    if not (
+        isinstance(subject, str) and subject and _is_name(subject) and isinstance(org_id, str) and _is_name(org_id)
+    ):
         return None
     granted = _texts(_claim(claims, policy.permissions_claim))
     known = {permission.value: frozenset({permission}) for permission in Permission}
     permissions = frozenset[Permission]().union(
         *(known.get(name, frozenset()) | policy.roles.get(name, frozenset()) for name in granted)
     )
+    teams = frozenset(filter(_is_name, _texts(_claim(claims, policy.teams_claim))))
     try:
-        return Principal(f"user:{subject}", org_id, permissions, frozenset(_texts(_claim(claims, policy.teams_claim))))
+        return Principal(f"user:{subject}", org_id, permissions, teams)
     except ValueError:  # an organisation that cannot be
         return None
 
@@ -172,3 +176,8 @@ def _texts(value: Any) -> list[str]:
     if isinstance(value, str):
         return value.split()
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def _is_name(text: str) -> bool:
+    """Tell whether a text can stand in logs and in the ledger: no control characters, no halves of characters."""
+    return len(text) <= _NAME_CHARS_MAX and text.isprintable()

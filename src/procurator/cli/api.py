@@ -17,6 +17,7 @@ def api() -> None:
     """Serve the query API on PROCURATOR_API_HOST and _PORT until SIGTERM; one line of JSON a request on stderr."""
     from procurator.query_api.app import create_app
     from procurator.query_api.auth import AdminKey
+    from procurator.query_api.request_log import JsonLines
     from procurator.query_api.serve import listen, serve
     from procurator.runtime import Stop
 
@@ -25,11 +26,14 @@ def api() -> None:
     if not key:
         raise UserError("the API needs a key: set PROCURATOR_ADMIN_KEY (`procurator up` makes one by itself)")
     listener = listen(ours.api_host, ours.api_port)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     # Each query to ClickHouse would be a line: the request it belongs to has one.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     host, port = listener.getsockname()[:2]
     console.print(f"api: http://{host}:{port}", highlight=False)
     stop = Stop()
-    serve(create_app(ours, AdminKey(key)), listener)
+    app = create_app(ours, AdminKey(key))
+    serve(app, listener, ours.trusted_proxies, on_stop=lambda: app.state.services.live.end_streams())
     raise typer.Exit(stop.exit_code)

@@ -35,7 +35,7 @@ from procurator.sink.ledger import Head, Log
 from procurator.sink.migrate import migrate
 from procurator.sink.records import Record, Records
 from procurator.sink.repeats import Repeats
-from procurator.topics import AUDIT
+from procurator.topics import TOPICS
 
 PARTITIONS = 2
 _NOT_IN_THE_TABLE = frozenset(
@@ -224,9 +224,10 @@ def ledger(broker_stack: Stack) -> Iterator[Ledger]:
     clickhouse = ClickHouse(broker_stack.clickhouse_url, "admin", broker_stack.admin_key, database)
     migrate(clickhouse)
     registry = Registry(broker_stack.registry_url)
-    # What is shown is audited first, so the API needs that topic.
-    registry.register(load_schema(AUDIT.schema))
-    Topics(broker_stack.kafka).ensure([AUDIT], Settings().partitions, 1)
+    # What is shown is audited first, and keys and budgets are in Kafka.
+    for topic in TOPICS:
+        registry.register(load_schema(topic.schema))
+    Topics(broker_stack.kafka).ensure(TOPICS, Settings().partitions, 1)
     yield Ledger(clickhouse, registry)
     clickhouse.execute("DROP DATABASE {name:Identifier}", {"name": database}, database="")
     clickhouse.close()

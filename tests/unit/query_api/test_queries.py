@@ -14,6 +14,7 @@ import pytest
 
 from procurator import query_api
 from procurator.access import Scope
+from procurator.query_api.queries.audit import ListAudit
 from procurator.query_api.queries.base import PageQuery, Query, Statement
 from procurator.query_api.queries.budgets import BudgetHistory, OpenSessions
 from procurator.query_api.queries.calls import ListModelCalls, ListToolCalls
@@ -36,6 +37,9 @@ _QUERIES: dict[str, Query] = {
     "list_turns": ListTurns(scope=_TEAMS, session_id=_ID, limit=50, after=(7, "log:1", 41)),
     "list_tool_calls": ListToolCalls(scope=_TEAMS, session_id=_ID, limit=50, after=("log:1", 41)),
     "list_model_calls": ListModelCalls(scope=_TEAMS, session_id=_ID, limit=50, after=("log:1", 41)),
+    "list_audit": ListAudit(
+        scope=Scope.of_organisation("acme"), principal="key:a", since=_STARTED, limit=50, after=(_STARTED, "log:1", 41)
+    ),
     "budget_history": BudgetHistory(scope=Scope.of_organisation("acme"), budget_id=_ID),
     "open_sessions": OpenSessions(scope=_TEAMS, agent_id="billing", labels=(("case", "refund"),)),
     "list_entries": ListEntries(scope=_TEAMS, session_id=_ID, limit=50, after=("log:1", 41)),
@@ -56,7 +60,7 @@ def test_statement(name: str) -> None:
 @_NAMES
 def test_every_table_is_read_in_scope(name: str) -> None:
     sql, _ = replace(_QUERIES[name], scope=_TEAMS).to_sql()
-    tables = re.findall(r"FROM (?:events|sessions|budget_status)(?: FINAL)? WHERE (.{35})", sql)
+    tables = re.findall(r"FROM (?:events|sessions|budget_status|audit)(?: FINAL)? WHERE (.{35})", sql)
     assert len(tables) == len(re.findall(r"\b(?:FROM|JOIN) \w", sql)), "tables are only read with a scope"
     assert all(where.startswith("org_id = {scope_org_id:String} AND ") for where in tables)
 
