@@ -7,11 +7,14 @@ from uuid import UUID
 from starlette.concurrency import run_in_threadpool
 
 from procurator.access import Scope
+from procurator.avro_schemas.codec import Decoder, load_schema
 from procurator.checkpoint import Checkpoint
 from procurator.checkpoint_feed import CheckpointFeed
 from procurator.clickhouse import ClickHouse
 from procurator.config import Settings
-from procurator.control_entries import Head
+from procurator.control_entries import ControlEntry, Head, parse
+from procurator.events import NAMESPACE
+from procurator.ledger_name import control_log_of
 from procurator.registry import Registry
 from procurator.verify.bundle_format import render
 from procurator.verify.seal import Sealer
@@ -27,7 +30,8 @@ class Proofs:
     def __init__(self, settings: Settings, registry: Registry) -> None:
         self._clickhouse = ClickHouse.of(settings)
         self._feed = CheckpointFeed(settings.kafka_bootstrap_servers, registry)
-        self._sealer = Sealer(LedgerSource(self._clickhouse))
+        self._source = LedgerSource(self._clickhouse)
+        self._sealer = Sealer(self._source)
 
     def close(self) -> None:
         """Close the connections."""
@@ -37,6 +41,23 @@ class Proofs:
     async def checkpoint(self) -> bytes:
         """Return the newest note that the tables can prove."""
         return await _aside(lambda: self._sealer.newest(self._feed.notes())[0])
+
+    async def heads(self) -> tuple[bytes, Checkpoint, dict[str, Head]]:
+        """Return the newest note, its checkpoint, and the heads by log of the last epoch under it."""
+        return await _aside(lambda: self._sealer.signed(self._feed.notes()))
+
+    async def said(self, kind: str, newest: int) -> list[ControlEntry]:
+        """Return the last entries of a kind (full record name) that a checkpoint covers, newest first."""
+
+        def read() -> list[ControlEntry]:
+            checkpoint = self._sealer.signed(self._feed.notes())[1]
+            log_id = control_log_of(checkpoint.origin)
+            rows = self._source.control_entries(log_id, kind.removeprefix(NAMESPACE), checkpoint.size, newest)
+            schema = load_schema("ledger_control")
+            decoder = Decoder(schema, lambda _id: schema.text)
+            return [parse(decoder, row.value) for row in rows]
+
+        return await _aside(read)
 
     async def consistency(self, size1: int, size2: int) -> tuple[str, list[bytes]]:
         """Return the ledger's origin and the proof. Raises ProofError for sizes that no proof connects."""

@@ -27,7 +27,7 @@ Writer = Annotated[Access, Depends(requires(Permission.BUDGETS_WRITE, "budgets.w
 @router.get("/budgets", response_model=Page[BudgetModel], summary="List budgets")
 async def list_budgets(access: Reader, services: InService, _: Nothing) -> Response:
     """Every budget that the caller may see, by name, each with its status in the current period."""
-    visible = [budget for budget in services.budgets.budgets.values() if _may_see(access.principal, budget)]
+    visible = [budget for budget in services.budgets.budgets.values() if may_see(access.principal, budget)]
     visible.sort(key=lambda budget: (budget.org_id, budget.name, budget.budget_id))
     await access.shown(item_count=len(visible))
     items = [budget_json(budget, services.budgets.status(budget.budget_id)) for budget in visible]
@@ -64,7 +64,7 @@ async def define_budget(access: Writer, services: InService, body: BudgetBody) -
 @router.get("/budgets/{budget_id}", response_model=BudgetDetail, summary="Read a budget", responses=NOT_FOUND)
 async def read_budget(access: Reader, services: InService, budget_id: UUID, _: Nothing) -> Response:
     """One budget: its definition, its status in the current period, and the history of its statuses."""
-    budget = _find(services, access.principal, budget_id)
+    budget = find(services, access.principal, budget_id)
     rows = await services.store.rows(BudgetHistory(scope=Scope.of_organisation(budget.org_id), budget_id=budget_id))
     await access.shown(item_count=len(rows))
     shown = budget_json(budget, services.budgets.status(budget.budget_id))
@@ -74,7 +74,7 @@ async def read_budget(access: Reader, services: InService, budget_id: UUID, _: N
 @router.put("/budgets/{budget_id}", response_model=BudgetModel, summary="Change a budget", responses=NOT_FOUND)
 async def change_budget(access: Writer, services: InService, budget_id: UUID, body: BudgetBody) -> Response:
     """Replace a definition. It applies to what is running; what is counted (scope, period, time zone) cannot change."""
-    budget = _find(services, access.principal, budget_id)
+    budget = find(services, access.principal, budget_id)
     _require_writable(access.principal, budget)
     document: dict[str, Any] = body.model_dump(exclude_unset=True)
     if document.pop("org_id", budget.org_id) != budget.org_id:
@@ -91,21 +91,22 @@ async def change_budget(access: Writer, services: InService, budget_id: UUID, bo
 @router.delete("/budgets/{budget_id}", status_code=204, summary="Delete a budget", responses=NOT_FOUND)
 async def delete_budget(access: Writer, services: InService, budget_id: UUID, _: Nothing) -> Response:
     """Delete a budget for good; its history stays in ClickHouse."""
-    budget = _find(services, access.principal, budget_id)
+    budget = find(services, access.principal, budget_id)
     _require_writable(access.principal, budget)
     await access.shown(details={"change": "delete", "version": budget.version})
     await services.budgets.delete(budget.budget_id)
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
-def _find(services: Services, principal: Principal, budget_id: UUID) -> Budget:
+def find(services: Services, principal: Principal, budget_id: UUID) -> Budget:
+    """Return a budget that the caller may see. Raises the problem 404."""
     budget = services.budgets.budgets.get(str(budget_id))
-    if budget is None or not _may_see(principal, budget):
+    if budget is None or not may_see(principal, budget):
         raise not_found(f"there is no budget {budget_id}")
     return budget
 
 
-def _may_see(principal: Principal, budget: Budget) -> bool:
+def may_see(principal: Principal, budget: Budget) -> bool:
     """Tell whether a budget lies in the caller's scope: of some teams alone, their budgets are all there is."""
     scope = principal.scope
     if scope.org_id not in (None, budget.org_id):
@@ -114,7 +115,7 @@ def _may_see(principal: Principal, budget: Budget) -> bool:
 
 
 def _require_writable(principal: Principal, budget: Budget) -> None:
-    if not _may_see(principal, budget):
+    if not may_see(principal, budget):
         raise forbidden(f"a budget of {budget.scope} {budget.scope_id} lies outside your scope")
 
 
