@@ -35,9 +35,11 @@ demo: setup ## the whole stack with a simulated fleet, in the foreground
 bench: setup ## every benchmark, one after the other
 	for name in producer stream sink e2e verify; do $(BIN)/procurator bench $$name || exit; done
 
-lock: setup ## pin every dependency with its hashes
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --no-annotate \
-	  --python-version 3.11 --extra dev --output-file requirements.lock pyproject.toml
+LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --no-annotate --python-version 3.11
+
+lock: setup ## pin every dependency with its hashes: of the checkout, and of the container image (server and build back end)
+	$(LOCK) --extra dev --output-file requirements.lock pyproject.toml
+	echo 'setuptools>=80' | $(LOCK) --extra server --constraint requirements.lock --output-file deploy/requirements.lock pyproject.toml -
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,206 @@
+"""The finops views and the panels that read them, on a ledger filled by the whole pipeline, against a recount.
+
+The recount reads the ledger's rows and adds them up in Python: no view, no aggregate of ClickHouse's is in it.
+"""
+
+import json
+import re
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from procurator.clickhouse import ClickHouse
+from procurator.deploy.embedded.stack import Stack
+from procurator.errors import UserError
+from procurator.producers import Procurator
+
+_DASHBOARDS = sorted((Path(__file__).parents[2] / "deploy/grafana/dashboards").glob("*.json"))
+_VISIBLE_S = 60.0
+_SESSIONS = 3
+
+
+@pytest.fixture(scope="module")
+def org_id(stack: Stack) -> str:
+    """An organisation of its own whose sessions are in the ledger and in the state."""
+    org_id = f"finops-{uuid4()}"
+    with Procurator(
+        kafka_bootstrap_servers=stack.kafka, schema_registry_url=stack.registry_url, org_id=org_id
+    ) as procurator:
+        for number in range(_SESSIONS):
+            _session(procurator, number)
+    with closing(_client(stack, "admin", stack.admin_key)) as clickhouse:
+        began_s = time.monotonic()
+        # State and ledger come by different topics: either may be there first.
+        sql = (
+            "SELECT (SELECT count() FROM sessions FINAL WHERE org_id = {org:String} AND status = 'COMPLETED'),"
+            " (SELECT count() FROM events WHERE org_id = {org:String} AND kind = 'SessionEnded')"
+        )
+        while clickhouse.rows(sql, {"org": org_id}) != [[_SESSIONS, _SESSIONS]]:
+            assert time.monotonic() - began_s < _VISIBLE_S, "the sessions did not arrive"
+    return org_id
+
+
+def _session(procurator: Procurator, number: int) -> None:
+    labels = {"channel": ["web", "mail"][number % 2]}
+    with procurator.session(
+        agent=f"agent-{number}", owner_team_id=f"team-{number % 2}", user="ada", labels=labels
+    ) as run:
+        run.turn("user", "How much was it?")
+        with run.model_call("openai", "gpt-4o") as call:
+            call.complete(input_tokens=1_003, cached_input_tokens=517, output_tokens=71 + number)
+        with run.model_call("openai", "no-such-model") as call:
+            call.complete(input_tokens=11, output_tokens=7)
+        with run.model_call("anthropic", "claude-sonnet-4-5"):
+            pass  # without complete: estimated
+        with run.tool_call("get_invoice", {"id": number}) as tool:
+            tool.complete({"usd": "39.90"})
+        with pytest.raises(KeyError), run.tool_call("get_order", {"id": number}):
+            raise KeyError("no such order")
+        run.turn("assistant", "39.90 USD.")
+
+
+def _client(stack: Stack, user: str, password: str) -> ClickHouse:
+    return ClickHouse(stack.clickhouse_url, user, password, "finops" if user == "finops" else "procurator")
+
+
+@pytest.fixture(scope="module")
+def finops(stack: Stack) -> Iterator[ClickHouse]:
+    with closing(_client(stack, "finops", stack.password("finops"))) as clickhouse:
+        yield clickhouse
+
+
+@pytest.fixture(scope="module")
+def calls(stack: Stack, org_id: str) -> list[dict[str, Any]]:
+    """Each model call of the organisation as it stands in the ledger."""
+    columns = (
+        *("owner_team_id", "agent_id", "provider", "model"),
+        *("input_tokens", "cached_input_tokens", "output_tokens", "cost_usd", "estimated"),
+    )
+    sql = (
+        f"SELECT {', '.join('toString(cost_usd)' if name == 'cost_usd' else name for name in columns)} FROM events"
+        " WHERE org_id = {org:String} AND kind = 'ModelCallCompleted' AND empty(flags)"
+    )
+    with closing(_client(stack, "admin", stack.admin_key)) as clickhouse:
+        rows = [dict(zip(columns, row, strict=True)) for row in clickhouse.rows(sql, {"org": org_id})]
+    for row in rows:
+        row["cost_usd"] = None if row["cost_usd"] is None else Decimal(row["cost_usd"])
+    assert len(rows) == 3 * _SESSIONS
+    assert sum(row["cost_usd"] is None for row in rows) == _SESSIONS
+    return rows
+
+
+def test_spend_is_the_sum_of_the_ledger_to_the_last_digit(
+    finops: ClickHouse, org_id: str, calls: list[dict[str, Any]]
+) -> None:
+    expected: defaultdict[tuple[str, ...], list[Any]] = defaultdict(lambda: [0, 0, 0, Decimal(0), 0, 0])
+    for call in calls:
+        sums = expected[call["owner_team_id"], call["agent_id"], call["provider"], call["model"]]
+        sums[0] += 1
+        sums[1] += call["input_tokens"]
+        sums[2] += call["cached_input_tokens"]
+        sums[3] += call["cost_usd"] or 0
+        sums[4] += call["cost_usd"] is None
+        sums[5] += bool(call["estimated"])
+    found = finops.rows(
+        "SELECT owner_team_id, agent_id, provider, model, sum(model_calls), sum(input_tokens),"
+        " sum(cached_input_tokens), toString(ifNull(sum(cost_usd), 0)), sum(unpriced_calls), sum(estimated_calls)"
+        " FROM spend_by_day_v1 WHERE org_id = {org:String} GROUP BY ALL",
+        {"org": org_id},
+    )
+    assert {tuple(row[:4]): [*row[4:7], Decimal(row[7]), *row[8:]] for row in found} == dict(expected)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT toString(sum(cost_usd)) FROM session_costs_v1 WHERE org_id = {org:String}",
+        "SELECT toString(sum(cost_usd)) FROM spend_by_user_v1 WHERE org_id = {org:String} AND user_id = 'ada'",
+        "SELECT toString(sum(cost_usd)) FROM spend_by_label_v1 WHERE org_id = {org:String} AND label = 'channel'",
+        "SELECT toString(sum(cost_usd_of_sessions)) FROM spend_by_tool_v1 WHERE org_id = {org:String}"
+        " AND tool_name = 'get_invoice'",
+    ],
+)
+def test_every_way_to_cut_the_spend_has_the_same_sum(
+    finops: ClickHouse, org_id: str, calls: list[dict[str, Any]], sql: str
+) -> None:
+    ((total,),) = finops.rows(sql, {"org": org_id})
+    assert Decimal(total) == sum(call["cost_usd"] or 0 for call in calls) > 0
+
+
+def test_unpriced_usage_and_tools_are_counted(finops: ClickHouse, org_id: str) -> None:
+    unpriced = finops.rows(
+        "SELECT model, sum(model_calls), sum(tokens) FROM unpriced_usage_v1 WHERE org_id = {org:String} GROUP BY model",
+        {"org": org_id},
+    )
+    assert unpriced == [["no-such-model", _SESSIONS, 18 * _SESSIONS]]
+    tools = finops.rows(
+        "SELECT tool_name, sum(tool_calls), sum(succeeded), sum(failed) FROM tool_usage_by_day_v1"
+        " WHERE org_id = {org:String} GROUP BY tool_name ORDER BY tool_name",
+        {"org": org_id},
+    )
+    assert tools == [["get_invoice", _SESSIONS, _SESSIONS, 0], ["get_order", _SESSIONS, 0, _SESSIONS]]
+
+
+@pytest.mark.parametrize("table", ["procurator.events", "procurator.sessions", "procurator.audit", "system.tables"])
+def test_the_role_sees_the_views_and_nothing_else(finops: ClickHouse, org_id: str, table: str) -> None:
+    assert org_id  # the ledger is not empty
+    with pytest.raises(UserError, match="ACCESS_DENIED"):
+        finops.rows(f"SELECT * FROM {table} LIMIT 1")
+
+
+def test_no_view_has_content(stack: Stack) -> None:
+    with closing(_client(stack, "admin", stack.admin_key)) as clickhouse:
+        columns = clickhouse.rows("SELECT table, name FROM system.columns WHERE database = 'finops'")
+    assert {"spend_by_day_v1", "budget_status_v1"} <= {table for table, _ in columns}
+    content = {"content", "thinking", "input", "output", "value", "key", "state", "error_message", "end_reason"}
+    assert [column for column in columns if column[1] in content] == []
+
+
+def _panels() -> list[Any]:
+    found = []
+    for path in _DASHBOARDS:
+        for panel in json.loads(path.read_text("utf-8"))["panels"]:
+            sql = panel["targets"][0].get("rawSql")
+            if sql:
+                found.append(pytest.param(panel["title"], sql, id=f"{path.stem}: {panel['title']}"))
+    return found
+
+
+@pytest.mark.parametrize(("title", "sql"), _panels())
+def test_each_panel_s_query_runs_as_the_role_that_grafana_has(
+    finops: ClickHouse, org_id: str, calls: list[dict[str, Any]], title: str, sql: str
+) -> None:
+    rows = finops.rows(_as_grafana_sends_it(sql, org_id))
+    cost = sum(call["cost_usd"] or Decimal(0) for call in calls)
+    figures = {
+        "Spend": cost,
+        "Model calls": len(calls),
+        "Unpriced calls": _SESSIONS,
+        "Of it estimated": sum(call["cost_usd"] or 0 for call in calls if call["estimated"]),
+    }
+    if title in figures:
+        ((figure,),) = rows
+        assert Decimal(str(figure or 0)) == pytest.approx(figures[title], abs=Decimal("1e-12"))
+    elif title == "Spend by agent":
+        by_agent: Counter[str] = Counter()
+        for call in calls:
+            by_agent[call["agent_id"]] += 1
+        assert {row[0]: row[3] for row in rows} == by_agent
+    elif not title.startswith(("Spent against", "History")):  # this organisation has no budget
+        assert rows
+
+
+def _as_grafana_sends_it(sql: str, org_id: str) -> str:
+    """Write out the macros and variables that Grafana's ClickHouse data source does."""
+    sql = re.sub(r"\$__dateFilter\((\w+)\)", r"\1 >= '2020-01-01' AND \1 <= '2100-01-01'", sql)
+    sql = re.sub(r"\$__timeFilter\((\w+)\)", r"\1 >= toDateTime(0) AND \1 <= toDateTime('2100-01-01')", sql)
+    sql = sql.replace("${org:sqlstring}", f"'{org_id}'")
+    assert "$" not in sql
+    return sql
