@@ -19,11 +19,13 @@ from procurator.query_api.metrics import ApiMetrics
 from procurator.query_api.rate_limit import RateLimiter, RatePolicy
 from procurator.query_api.request_log import RequestLog
 from procurator.query_api.routes import (
+    audit,
     budgets,
     health,
     index,
     keys,
     ledger,
+    live,
     metrics,
     session_parts,
     sessions,
@@ -75,7 +77,7 @@ def create_app(settings: Settings, authenticator: Authenticator) -> FastAPI:
         app.add_middleware(CORSMiddleware, **cors(origins))
     app.add_middleware(RequestLog, metrics=figures)
     problems.install(app)
-    for module in (index, health, metrics, sessions, session_parts, ledger, budgets, termination, keys):
+    for module in (index, health, metrics, sessions, session_parts, ledger, budgets, termination, keys, audit, live):
         app.include_router(module.router)
     problems.describe(app)
     return app

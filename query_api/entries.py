@@ -26,7 +26,7 @@ def _shown(row: Row, decoder: Decoder, to_json: Convert) -> dict[str, Any]:
         event = None
     return {
         **row,
-        "key": None if row["key"] is None else _text(base64.b64decode(row["key"])),
+        "key": None if row["key"] is None else key_text(base64.b64decode(row["key"])),
         "rejected_reason": row["rejected_reason"] or None,
         "value_sha256": None if value is None else sha256(value).hexdigest(),
         "value_bytes": None if value is None else len(value),
@@ -35,7 +35,8 @@ def _shown(row: Row, decoder: Decoder, to_json: Convert) -> dict[str, Any]:
     }
 
 
-def _text(key: bytes) -> str:
+def key_text(key: bytes) -> str:
+    """Return a record's key for people: text where it is UTF-8, otherwise hexadecimal after ``0x``."""
     try:
         return key.decode()
     except UnicodeDecodeError:

@@ -11,6 +11,7 @@ from procurator.query_api.budget_board import BudgetBoard
 from procurator.query_api.commands import Commands
 from procurator.query_api.current import CurrentSessions
 from procurator.query_api.key_ring import KeyRing
+from procurator.query_api.live.service import Live
 from procurator.query_api.liveness import Liveness
 from procurator.query_api.metrics import ApiMetrics
 from procurator.query_api.proofs import Proofs
@@ -35,6 +36,7 @@ class Services:
     audit: AuditLog
     refusals: RefusalLog
     keys: KeyRing
+    live: Live
 
     @classmethod
     def connect(cls, settings: Settings, metrics: ApiMetrics) -> "Services":
@@ -55,6 +57,7 @@ class Services:
         refusals = RefusalLog(audit, metrics)
         keys = KeyRing(settings, registry, commands)
         keys.start()
+        live = Live(settings, store, registry, sessions, liveness.shown)
         to_json = converter(event_schema.text)
         return cls(
             store,
@@ -69,10 +72,12 @@ class Services:
             audit,
             refusals,
             keys,
+            live,
         )
 
     async def close(self) -> None:
         """Close the connections."""
+        await self.live.close()
         await self.store.close()
         await self.refusals.close()
         await self.audit.close()

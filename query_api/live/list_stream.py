@@ -1,0 +1,120 @@
+"""The list of sessions as a stream: each session's state when it is published anew, if it is one that was asked for."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import orjson
+
+from procurator.access import Scope
+from procurator.query_api.live.follow import Offsets, Position, catch_up
+from procurator.query_api.live.hub import Hub
+from procurator.query_api.live.past import ListPast
+from procurator.query_api.live.records import STATE, LiveRecord
+from procurator.query_api.live.resume import Seal
+from procurator.query_api.live.sse import frame
+from procurator.query_api.live.views import Views, now
+from procurator.query_api.queries.base import Row
+from procurator.query_api.search import SessionFilter
+
+#: Sessions whose leaving a listener is told of: the latest that it was sent.
+SHOWN_MAX = 10_000
+
+
+def stream_name(asked: SessionFilter) -> str:
+    """Return what the ids of a list's stream are bound to."""
+    return f"list {asked.digest()}"
+
+
+class ListStream:
+    """One listener of the list. ``position`` None begins with what comes next."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        past: ListPast,
+        views: Views,
+        seal: Seal,
+        scope: Scope,
+        asked: SessionFilter,
+        position: Position | None,
+    ) -> None:
+        self._hub = hub
+        self._past = past
+        self._views = views
+        self._seal = seal
+        self._scope = scope
+        self._asked = asked
+        self._name = stream_name(asked)
+        self._position = position or {}
+        self._is_new = position is None
+        #: Sessions that were sent and match, the latest last.
+        self._shown: dict[str, None] = {}
+
+    async def frames(self) -> AsyncIterator[bytes]:
+        """Yield Server-Sent Events without end. Raises Dropped, and Unavailable."""
+        with self._hub.listening_to_list(self._scope) as listener:
+            if self._is_new:
+                while self._hub.start(STATE) is None:
+                    await listener.wait()
+                    listener.check()
+                self._position.update(self._hub.places(STATE))
+            while True:
+                is_caught_up = self._is_new
+                self._is_new = False
+                if not is_caught_up:
+                    async for page in catch_up(self._past, self._starts, self._position):
+                        listener.check()
+                        yield b"".join(map(self._from_table, page))
+                listener.join(self._recent())
+                yield frame("ready", b"{}", self._id())
+                while listener.is_live:
+                    await listener.wait()
+                    yield b"".join(map(self._from_kafka, _latest(listener.take())))
+
+    def _starts(self) -> Offsets | None:
+        return self._hub.start(STATE)
+
+    def _recent(self) -> list[LiveRecord]:
+        found = []
+        for record in self._hub.recent_states(self._position):
+            shown = self._hub.shown(record)
+            if shown is not None and self._scope.contains(shown.org_id, shown.owner_team_id):
+                found.append(record)
+        return found
+
+    def _from_table(self, row: Row) -> bytes:
+        self._position[row["state_log_id"]] = row["state_offset"]
+        matches = self._matches(self._views.state_record(row["state"]))
+        return self._frame(row["session_id"], self._views.session(row) if matches else None, was_shown=True)
+
+    def _from_kafka(self, record: LiveRecord) -> bytes:
+        if record.offset <= self._position.get(record.log_id, -1):
+            return b""
+        self._position[record.log_id] = record.offset
+        shown = self._hub.shown(record)
+        if shown is None:
+            return b""
+        data = shown.data if self._matches(shown.record) else None
+        return self._frame(record.session_id, data, was_shown=record.session_id in self._shown)
+
+    def _frame(self, session_id: str, data: bytes | None, *, was_shown: bool) -> bytes:
+        """Return what there is to say of a session: its item, or that it is gone. ``was_shown``: perhaps, at least."""
+        self._shown.pop(session_id, None)
+        if data is not None:
+            self._shown[session_id] = None
+            if len(self._shown) > SHOWN_MAX:
+                del self._shown[next(iter(self._shown))]
+            return frame(STATE, data, self._id())
+        return frame("gone", orjson.dumps({"session_id": session_id}), self._id()) if was_shown else b""
+
+    def _matches(self, state: dict[str, Any]) -> bool:
+        return self._asked.matches(state, now())
+
+    def _id(self) -> str:
+        return self._seal.close(self._name, self._position)
+
+
+def _latest(records: list[LiveRecord]) -> list[LiveRecord]:
+    """Return the last record of each session, in the order in which these came."""
+    last = {record.session_id: record for record in records}
+    return [record for record in records if last[record.session_id] is record]

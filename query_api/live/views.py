@@ -1,0 +1,103 @@
+"""Records as listeners get them: the JSON of an entry, a session's list item, a piece of a turn.
+
+Pure but for schemas: the feed has met a record's schema before the record comes here, so that nothing is fetched.
+"""
+
+import base64
+from collections.abc import Callable
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+
+import orjson
+
+from procurator import events
+from procurator.avro_schemas.codec import Decoder, load_schema
+from procurator.clock import to_rfc3339
+from procurator.errors import Rejected
+from procurator.query_api import entries
+from procurator.query_api.avro_json import converter
+from procurator.query_api.live.records import DELTA, EVENT, STATE, LiveRecord, Shown
+from procurator.query_api.models.records import Entry
+from procurator.query_api.models.sessions import Session
+from procurator.query_api.queries.base import Row
+from procurator.registry import Registry
+from procurator.topics import SESSION_DELTAS, SESSION_EVENTS, SESSION_STATE
+
+_ENTRY_FIELDS = tuple(Entry.model_fields)
+_DELTA_FIELDS = ("session_id", "turn_index", "delta_index", "kind", "text")
+
+
+class Views:
+    """Decodes and shows records of the three topics. ``item`` completes a session as the list shows it."""
+
+    def __init__(self, registry: Registry, item: Callable[[Row], Row]) -> None:
+        self._item = item
+        schemas = {
+            kind: load_schema(topic.schema)
+            for kind, topic in ((EVENT, SESSION_EVENTS), (STATE, SESSION_STATE), (DELTA, SESSION_DELTAS))
+        }
+        self.decoders = {kind: Decoder(schema, registry.fetch) for kind, schema in schemas.items()}
+        self._event_to_json = converter(schemas[EVENT].text)
+        self._state_to_json = converter(schemas[STATE].text)
+
+    def show(self, record: LiveRecord) -> Shown | None:
+        """Return what is in a record, None when it is rejected: the ledger has it as an entry of no session."""
+        try:
+            match record.kind:
+                case "event":
+                    return self._event(record)
+                case "state":
+                    return self._state(record)
+                case _:
+                    return self._delta(record)
+        except Rejected:
+            return None
+
+    def entry(self, row: Row) -> bytes:
+        """Return the JSON of an entry of the ledger, from its row (see `EntriesAfter`)."""
+        [shown] = entries.shown([row], self.decoders[EVENT], self._event_to_json)
+        return orjson.dumps({name: shown[name] for name in _ENTRY_FIELDS})
+
+    def session(self, row: Row) -> bytes:
+        """Return the JSON of a session's list item, from its row or its state as JSON values."""
+        return Session.model_validate(self._item(row)).model_dump_json().encode()
+
+    def state_record(self, state: str) -> dict[str, Any]:
+        """Return the raw record of a published state, from its base64."""
+        return self.decoders[STATE].decode(base64.b64decode(state))
+
+    def _event(self, record: LiveRecord) -> Shown:
+        event = events.parse(self.decoders[EVENT], record.value)
+        kind, payload = events.kind_of(event), event["payload"][1]
+        shown = self._event_to_json(event)
+        entry = {
+            **dict.fromkeys(_ENTRY_FIELDS),
+            "log_id": record.log_id,
+            "offset": record.offset,
+            "broker_time": to_rfc3339(record.broker_time_us),
+            "key": None if record.key is None else entries.key_text(record.key),
+            "kind": kind,
+            "value_sha256": sha256(record.value).hexdigest(),
+            "value_bytes": len(record.value),
+            **{name: shown[name] for name in ("event_id", "emitter_id", "sequence", "occurred_at")},
+            "event": shown,
+        }
+        turn_index = payload.get("turn_index")
+        data = orjson.dumps(entry)
+        return Shown(event["org_id"], event["owner_team_id"], data, kind, turn_index, dict(event))
+
+    def _state(self, record: LiveRecord) -> Shown:
+        state = self.decoders[STATE].decode(record.value)
+        data = self.session(self._state_to_json(state))
+        return Shown(state["org_id"], state["owner_team_id"], data, "", None, state)
+
+    def _delta(self, record: LiveRecord) -> Shown:
+        delta = self.decoders[DELTA].decode(record.value)
+        shown = {name: delta[name] for name in _DELTA_FIELDS} | {"occurred_at": to_rfc3339(delta["occurred_at"])}
+        return Shown(delta["org_id"], delta["owner_team_id"], orjson.dumps(shown), "", delta["turn_index"], delta)
+
+
+def now() -> datetime:
+    """Return the time by which a session is stalled."""
+    return datetime.now(UTC)
