@@ -10,6 +10,8 @@ chdb is ClickHouse's own engine in this process. Cautions, all met in practice:
 - Results stream through `INTO OUTFILE '/dev/fd/N'`, N a pipe: any format, bounded by the pipe. (chdb's own streaming
   formats every block as a document of its own, which only some formats survive.) A closed pipe does not stop a
   query; `kill` does.
+- Inserts read their data from a file, `FROM INFILE '/dev/fd/N'`. (chdb's own streaming insert takes a block that the
+  table refuses, a broken CHECK or `throwIf`, for written, and says nothing.)
 - Every call releases the GIL while the engine works.
 """
 
@@ -141,23 +143,6 @@ class Connection:
         """The single value of a query of our own."""
         value: bytes = self._query(text, "TSVRaw").bytes()
         return value.decode().rstrip("\n")
-
-    def insert(self, head: bytes, fmt: str, pieces: Iterable[bytes]) -> None:
-        """Insert `pieces`, all or (below the engine's block size) nothing; an error of `pieces` inserts nothing.
-
-        Args:
-            head: the statement without FORMAT and data.
-        """
-        self.summary = Summary()
-        stream = _translated(self._conn.send_insert, head, fmt)
-        try:
-            for piece in pieces:
-                if piece:
-                    _translated(self._conn.insert_append, stream, piece)
-        except BaseException:
-            self._conn.insert_cancel(stream)
-            raise
-        self._count(_translated(self._conn.insert_done, stream))
 
     def _query(self, text: bytes, fmt: str = "TabSeparated") -> Any:
         return _translated(self._conn.query, text, fmt)

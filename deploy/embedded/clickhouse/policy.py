@@ -6,7 +6,7 @@ the statement's tokens: what `APPLY` calls, and the names of settings. The engin
 it for readers.
 
 =======  ==============================================================================================
-admin    anything (over GET: nothing that writes, as in ClickHouse)
+admin    anything (over GET: nothing that writes, as in ClickHouse) but what `judge_engine` refuses
 writer   SELECT, SHOW, DESCRIBE, EXPLAIN, INSERT
 reader   SELECT, SHOW, DESCRIBE, EXPLAIN
 finops   the same, from the database `finops` and a few system tables only
@@ -19,6 +19,7 @@ None but admin reaches files, other hosts, commands or a setting that does.
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from procurator.deploy.embedded.clickhouse.lexer import tokens
 from procurator.deploy.embedded.clickhouse.users import Role
@@ -43,6 +44,8 @@ _SYSTEM_TABLES = re.compile(
     r"one|numbers(_mt)?|zeros(_mt)?|settings|functions|formats|data_type_families|build_options|time_zones"
     r"|contributors|licenses|keywords"
 )
+#: It starts its consumers while the directory is opened, before there is a server for them (chdb 4.4): that fails.
+_ENGINES_NOT = frozenset({"kafka"})
 _FINOPS_NOT = frozenset({"UseQuery", "Explain", "ShowProcesslistQuery"})
 _OPEN_DATABASES = frozenset({"finops", "_temporary_and_external_tables"})
 
@@ -78,6 +81,23 @@ class Asked:
     database: str = "default"
     table_functions: frozenset[str] = frozenset()
     databases: frozenset[str] = frozenset()
+
+
+def judge_engine(text: bytes) -> None:
+    """Refuse, to admin too, a table after which the embedded engine cannot open its data directory again.
+
+    Raises:
+        ClickHouseError: 48.
+    """
+    found = [token for token in tokens(text) if token.text != b"="]
+    for clause, engine in pairwise(found):
+        if clause.keyword == b"ENGINE" and engine.name in _ENGINES_NOT:
+            why = (
+                "with such a table the embedded ClickHouse could not open its data again. `procurator sink` reads Kafka"
+            )
+            raise ClickHouseError(
+                48, f"The table engine {engine.name.title()} is not offered: {why}", "NOT_IMPLEMENTED"
+            )
 
 
 def judge_settings(role: Role, names: Iterable[str]) -> None:

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from typing import IO
 
-from procurator.deploy.embedded.clickhouse.bodies import STEP_BYTES, decode
+from procurator.deploy.embedded.clickhouse.bodies import decode
 from procurator.deploy.embedded.clickhouse.engine import (
     Connection,
     Engine,
@@ -20,7 +21,7 @@ from procurator.deploy.embedded.clickhouse.engine import (
     one_block,
     quote_name,
 )
-from procurator.deploy.embedded.clickhouse.policy import Asked, judge, judge_settings, parse_ast
+from procurator.deploy.embedded.clickhouse.policy import Asked, judge, judge_engine, judge_settings, parse_ast
 from procurator.deploy.embedded.clickhouse.request import ExternalTable, Request
 from procurator.deploy.embedded.clickhouse.sessions import Session
 from procurator.deploy.embedded.clickhouse.statement import (
@@ -31,7 +32,7 @@ from procurator.deploy.embedded.clickhouse.statement import (
     Statement,
     parse,
 )
-from procurator.deploy.embedded.clickhouse.transport import MEMORY_BYTES_MAX
+from procurator.deploy.embedded.clickhouse.transport import memory_file
 from procurator.deploy.embedded.clickhouse.users import Role, User
 from procurator.deploy.embedded.clickhouse.wire import ClickHouseError
 
@@ -131,7 +132,9 @@ class Task:
             if computes or node.kind.startswith(("Select", "Storage", "Subquery")):
                 raise ClickHouseError(36, f"Invalid structure of external table {table.name}", "BAD_ARGUMENTS")
         connection.run(create)
-        connection.insert(b"INSERT INTO " + name, table.format, _pieces(table.data))
+        with memory_file(len(table.data)) as file:
+            head = b"INSERT INTO " + name
+            connection.run(Insert(head, table.format, 0, len(head)).reading(_path(file, [table.data])))
 
     def _restore(self, connection: Connection, session: Session, dropped: list[str]) -> None:
         for name in dropped:
@@ -149,11 +152,12 @@ class Task:
             return self._select(connection, statement, write_fd)
         if isinstance(statement, Insert):
             self._judge(connection, statement.head + b" FORMAT Null")
-            with self._data(statement.data_at) as pieces:
-                connection.insert(statement.head, statement.format, pieces)
-            return Outcome(b"")
+            with self._data(statement.data_at) as path:
+                return connection.run(statement.reading(path))
         if isinstance(statement, InsertFromInput):
             return self._insert_from_input(connection, statement)
+        if isinstance(statement, Other) and statement.verb in ("CREATE", "ATTACH", "REPLACE"):
+            judge_engine(statement.text)
         self._judge(connection, statement.text)
         outcome = connection.run(statement.text, self.request.default_format)
         if session is not None and isinstance(statement, Other):
@@ -178,11 +182,8 @@ class Task:
             raise ClickHouseError(
                 497, f"Not enough privileges: the role {self.role} may not use input()", "ACCESS_DENIED"
             )
-        with self._data(statement.data_at) as pieces, tempfile.NamedTemporaryFile() as file:
-            for piece in pieces:
-                file.write(piece)
-            file.flush()
-            return connection.run(statement.reading(file.name))
+        with self._data(statement.data_at) as path:
+            return connection.run(statement.reading(path))
 
     def _judge(
         self, connection: Connection, text: bytes, original: bytes | None = None, outfile: str | None = None
@@ -207,20 +208,20 @@ class Task:
             self.verdicts.add(key)
 
     @contextmanager
-    def _data(self, data_at: int) -> Iterator[Iterable[bytes]]:
-        """The data of an INSERT, known to be whole: a compressed body is taken apart to its end first."""
+    def _data(self, data_at: int) -> Iterator[str]:
+        """The path of the data of an INSERT, known to be whole: a compressed body is taken apart to its end first."""
         if self._joined is not None:
-            yield _pieces(memoryview(self._joined)[data_at:])
+            data = memoryview(self._joined)[data_at:]
+            with memory_file(len(data)) as file:
+                yield _path(file, [data])
             return
-        first = self.request.query[data_at:]
+        first, body = self.request.query[data_at:], self.request.data
         if self.request.encoding in ("", "identity"):
-            yield _chain(first, _pieces(self.request.data))
+            with memory_file(len(first) + len(body)) as file:
+                yield _path(file, [first, body])
             return
-        with tempfile.SpooledTemporaryFile(MEMORY_BYTES_MAX) as spool:
-            for piece in decode(self.request.encoding, self.request.data):
-                spool.write(piece)
-            spool.seek(0)
-            yield _chain(first, _read(spool))
+        with tempfile.TemporaryFile() as file:
+            yield _path(file, chain([first], decode(self.request.encoding, body)))
 
 
 def _parse_head(query: bytes) -> Statement | None:
@@ -239,15 +240,9 @@ def _follow(connection: Connection, session: Session, statement: Other) -> None:
         session.database = connection.database = connection.scalar(b"SELECT currentDatabase()")
 
 
-def _pieces(data: memoryview) -> Iterator[bytes]:
-    step = 4 * STEP_BYTES
-    return (bytes(data[at : at + step]) for at in range(0, len(data), step))
-
-
-def _read(file: IO[bytes]) -> Iterator[bytes]:
-    return iter(lambda: file.read(4 * STEP_BYTES), b"")
-
-
-def _chain(first: bytes, rest: Iterable[bytes]) -> Iterator[bytes]:
-    yield first
-    yield from rest
+def _path(file: IO[bytes], pieces: Iterable[bytes | memoryview]) -> str:
+    """Fill the file, and say where the engine can read it."""
+    file.writelines(pieces)
+    file.flush()
+    file.seek(0)
+    return f"/dev/fd/{file.fileno()}"

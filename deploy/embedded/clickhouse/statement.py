@@ -33,11 +33,21 @@ class Select:
 
 @dataclass(frozen=True)
 class Insert:
-    """An INSERT with data: `head` without its FORMAT clause, and where in the text the data begins."""
+    """An INSERT with data: `head` without its FORMAT clause, and where in the text the data begins.
+
+    `source_at` is where `head` takes a FROM INFILE: before its SETTINGS, else at its end.
+    """
 
     head: bytes
     format: str
     data_at: int
+    source_at: int
+
+    def reading(self, path: str) -> bytes:
+        """The statement that inserts the data in the file at `path`."""
+        before, after = self.head[: self.source_at], self.head[self.source_at :]
+        source = b"\nFROM INFILE '%s' COMPRESSION 'none' " % path.encode()
+        return before + source + after + b"\nFORMAT " + self.format.encode()
 
 
 @dataclass(frozen=True)
@@ -125,6 +135,7 @@ def _insert(head: bytes) -> Statement | None:
     stream = (token for token in tokens(head) if token.depth == 0 or token.keyword == b"INPUT")
     seen: list[Token] = []
     reads_input: Token | None = None
+    settings_at = 0
     inserts = query = False
     for token in stream:
         seen.append(token)
@@ -136,14 +147,16 @@ def _insert(head: bytes) -> Statement | None:
             continue
         if word == b"SELECT":
             query = True
+        elif word == b"SETTINGS":
+            settings_at = settings_at or token.start
         elif word in (b"INFILE", b"WATCH"):
             return None
         elif word == b"VALUES" and not query:
-            return Insert(head[: token.start], "Values", token.end)
+            return Insert(head[: token.start], "Values", token.end, settings_at or token.start)
         elif word == b"FORMAT" and (name := next(stream, None)) and name.kind == "word":
             at = _data_at(head, name.end)
             if not query:
-                return Insert(head[: token.start], name.text.decode(), at)
+                return Insert(head[: token.start], name.text.decode(), at, settings_at or token.start)
             return reads_input and _from_input(head, reads_input, token.start, name.text.decode(), at)
     return None
 

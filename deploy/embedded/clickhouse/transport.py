@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from mmap import ACCESS_READ, mmap
-from typing import Any
+from typing import IO, Any
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -113,3 +113,10 @@ async def read_body(receive: Receive) -> memoryview:
         return memoryview(parts[0] if len(parts) == 1 else b"".join(parts))
     spill.flush()
     return memoryview(mmap(spill.fileno(), 0, access=ACCESS_READ))
+
+
+def memory_file(size_bytes: int) -> IO[bytes]:
+    """A file without a name for `size_bytes`: in memory where the system has such files, unless it is large."""
+    if size_bytes <= MEMORY_BYTES_MAX and hasattr(os, "memfd_create"):
+        return open(os.memfd_create("data"), "w+b")
+    return tempfile.TemporaryFile()

@@ -34,6 +34,8 @@ _STATUS = {
 }
 _DOUBLED = re.compile(r"^(?:Code: \d+\. )?DB::\w*Exception: (?=Code: \d+\. DB::)")
 _PARTS = re.compile(r"^Code: (\d+)\. (DB::\w*Exception): (.*?)(?:\.? \(([A-Z0-9_]+)\))?\s*$", re.DOTALL)
+#: Where the endpoint put the data of an INSERT is no business of the client's.
+_OWN_FILE = re.compile(r": \(in file/uri /dev/fd/\d+\)|: data for INSERT was parsed from file")
 _VERSION = re.compile(r" \(version [^()]*(?:\([^()]*\))?[^()]*\)\.?")
 
 
@@ -51,7 +53,7 @@ class ClickHouseError(Exception):
     def parse(cls, message: str) -> "ClickHouseError":
         """Read what the engine raised, `Code: 62. DB::Exception: … (SYNTAX_ERROR)`; repeated wrappings count once."""
         outer = _PARTS.match(message)
-        found = _PARTS.match(_VERSION.sub("", _DOUBLED.sub("", message)))
+        found = _PARTS.match(_OWN_FILE.sub("", _VERSION.sub("", _DOUBLED.sub("", message))))
         if found:
             name = found[4] or (outer[4] if outer else None) or "UNKNOWN"
             return cls(int(found[1]), found[3].removesuffix(f" ({name})"), name, found[2])

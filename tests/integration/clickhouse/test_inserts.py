@@ -175,6 +175,47 @@ def test_nothing_of_data_that_ends_early(endpoint: Any, table: str, fmt: str) ->
     assert _count(endpoint, table) == 0
 
 
+@pytest.mark.parametrize(
+    ("fmt", "rows", "bad", "code", "text"),
+    [
+        ("CSV", 0, b"-1,x\n", 469, "Constraint `positive`"),
+        ("CSV", 200_000, b"-1,x\n", 469, "Constraint `positive`"),
+        ("CSV", 0, b"7,x\n", 395, "seven is refused"),
+        ("CSV", 100_000, b"no number,x\n", 27, "Cannot parse input"),
+        ("JSONEachRow", 0, b'{"a": [1]}\n', 27, "Cannot parse input"),
+        ("Values", 0, b"('x', 1)", 6, "Cannot parse string"),
+    ],
+)
+def test_an_insert_that_fails_says_so_and_leaves_nothing(
+    endpoint: Any, table: str, fmt: str, rows: int, bad: bytes, code: int, text: str
+) -> None:
+    """Also when the table refuses a block that could be read, at its end, and however the rows came."""
+    endpoint.value(f"ALTER TABLE {table} ADD CONSTRAINT positive CHECK a >= 0")
+    endpoint.value(f"ALTER TABLE {table} ADD COLUMN late UInt8 MATERIALIZED throwIf(a = 7, 'seven is refused')")
+    body = _csv(100, rows) + bad
+    for params in ({}, {"insert_deduplication_token": "once"}):
+        answer = endpoint.ask(f"INSERT INTO {table} (a, s) FORMAT {fmt}", "writer", content=body, **params)
+        assert answer.status_code != 200
+        assert answer.headers["x-clickhouse-exception-code"] == str(code), answer.text
+        assert answer.text.startswith(f"Code: {code}. DB::Exception: ")
+        assert text in answer.text
+        assert "/dev/fd" not in answer.text
+        assert _count(endpoint, table) == 0
+    # The token of an insert that failed is not used up.
+    good = endpoint.ask(
+        f"INSERT INTO {table} (a, s) FORMAT CSV", "writer", content=b"1,x\n", insert_deduplication_token="once"
+    )
+    assert (good.status_code, _count(endpoint, table)) == (200, 1)
+
+
+def test_an_insert_without_rows_and_one_with_settings(endpoint: Any, table: str) -> None:
+    assert endpoint.ask(f"INSERT INTO {table} FORMAT CSV", content=b"").status_code == 200
+    assert _count(endpoint, table) == 0
+    query = f"INSERT INTO {table} (a, s) SETTINGS format_csv_delimiter = ';' FORMAT CSV"
+    assert endpoint.ask(query, content=b"1;x\n").status_code == 200
+    assert _count(endpoint, table) == 1
+
+
 def test_several_writers_and_readers_at_once(endpoint: Any, table: str) -> None:
     failures: list[str] = []
 

@@ -42,6 +42,14 @@ def test_it_stops_within_five_seconds_and_keeps_its_data(make_endpoint: Callable
         assert one.stop() == 0
 
 
+@pytest.mark.parametrize("engine", ["Kafka", "= Kafka", "=`Kafka`", "= /* no */ kafka()"])
+def test_a_table_after_which_the_data_could_not_be_opened_is_refused(endpoint: Any, engine: str) -> None:
+    answer = endpoint.ask(f"CREATE TABLE queue (a String) ENGINE {engine} SETTINGS kafka_topic_list = 'x'")
+    assert answer.headers["x-clickhouse-exception-code"] == "48", answer.text
+    assert "The table engine Kafka is not offered" in answer.text
+    assert endpoint.value("SELECT count() FROM system.tables WHERE name = 'queue'") == "0"
+
+
 def test_a_default_database_without_tables_does_not_keep_it_from_starting_again(
     make_endpoint: Callable[[], Any],
 ) -> None:

@@ -70,8 +70,22 @@ def test_a_select_is_sent_into_a_file_in_front_of_its_format() -> None:
 )
 def test_an_insert_and_its_data(text: bytes, head: bytes, fmt: str, data: bytes) -> None:
     statement = parse(text)
-    assert statement == Insert(head, fmt, len(text) - len(data))
-    assert text[statement.data_at :] == data
+    assert isinstance(statement, Insert)
+    assert (statement.head, statement.format, text[statement.data_at :]) == (head, fmt, data)
+
+
+@pytest.mark.parametrize(
+    ("text", "reading"),
+    [
+        (b"INSERT INTO t (a) VALUES (1)", b"INSERT INTO t (a) \n%s\nFORMAT Values"),
+        (b"INSERT INTO t SETTINGS x = 1 FORMAT CSV\n1", b"INSERT INTO t \n%sSETTINGS x = 1 \nFORMAT CSV"),
+        (b"INSERT INTO settings FORMAT CSV\n1", b"INSERT INTO settings \n%s\nFORMAT CSV"),
+    ],
+)
+def test_an_insert_reads_a_file_before_its_settings(text: bytes, reading: bytes) -> None:
+    statement = parse(text)
+    assert isinstance(statement, Insert)
+    assert statement.reading("/dev/fd/9") == reading % b"FROM INFILE '/dev/fd/9' COMPRESSION 'none' "
 
 
 def test_an_insert_that_reads_its_data_through_input() -> None:

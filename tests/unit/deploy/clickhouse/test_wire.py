@@ -24,6 +24,11 @@ from procurator.deploy.embedded.clickhouse.wire import (
             115, "Unknown 'a'.", "UNKNOWN_SETTING", 404,
         ),
         ("Code: 210. DB::NetException: Refused (h:9). (NETWORK_ERROR)", 210, "Refused (h:9)", "NETWORK_ERROR", 500),
+        (
+            "Code: 27. DB::Exception: Bad row: (in file/uri /dev/fd/9): While executing File: data for INSERT was"
+            " parsed from file. (CANNOT_PARSE_INPUT)",
+            27, "Bad row: While executing File", "CANNOT_PARSE_INPUT", 400,
+        ),
         ("out of the blue", 1002, "out of the blue", "UNKNOWN_EXCEPTION", 500),
     ],
 )  # fmt: skip
