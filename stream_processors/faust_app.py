@@ -1,11 +1,14 @@
 """The Faust app: group membership, fetching, flow control and commits around a `Worker`."""
 
+import ssl
 from pathlib import Path
 from typing import Any
 
 import faust
 from faust.types import TP
+from faust.types.auth import CredentialsT
 
+from procurator.config import Settings, settings
 from procurator.stream_processors.transport import Transport
 from procurator.stream_processors.worker import Worker
 from procurator.topics import MESSAGE_BYTES_MAX
@@ -27,6 +30,7 @@ def build_app(bootstrap_servers: str, group_id: str, data_dir: Path, worker: Wor
     app = faust.App(
         group_id,
         broker=[f"aiokafka://{server}" for server in bootstrap_servers.split(",")],
+        broker_credentials=_credentials(settings()),
         datadir=str(data_dir),
         autodiscover=False,
         web_enabled=False,
@@ -47,3 +51,20 @@ def build_app(bootstrap_servers: str, group_id: str, data_dir: Path, worker: Wor
     worker.highwater = lambda partition: app.consumer.highwater(TP(worker.topic, partition))
     worker.assigned = lambda: [tp.partition for tp in app.consumer.assignment() if tp.topic == worker.topic]
     return app
+
+
+def _credentials(chosen: Settings) -> CredentialsT | None:
+    """Return in Faust's words what `procurator.kafka.client_config` says in librdkafka's; None: plain text."""
+    if chosen.kafka_security_protocol == "PLAINTEXT":
+        return None
+    context = None
+    if chosen.kafka_security_protocol.endswith("SSL"):
+        context = ssl.create_default_context(cafile=chosen.kafka_ca_file and chosen.kafka_ca_file.expanduser())
+    if not chosen.kafka_username:
+        return faust.SSLCredentials(context)
+    return faust.SASLCredentials(
+        username=chosen.kafka_username,
+        password=chosen.kafka_password.get_secret_value(),
+        ssl_context=context,
+        mechanism=chosen.kafka_sasl_mechanism,
+    )

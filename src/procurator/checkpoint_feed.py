@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from procurator.avro_schemas.codec import Decoder, load_schema
 from procurator.errors import Rejected, Unavailable
-from procurator.kafka import TIMEOUT_S, consumer_config
+from procurator.kafka import TIMEOUT_S, client_config, consumer_config
 from procurator.registry import Registry
 from procurator.topics import CHECKPOINTS
 
@@ -64,7 +64,7 @@ class CheckpointFeed:
                 consumer.close()
 
     def _assign(self, consumer: Consumer) -> None:
-        admin = AdminClient({"bootstrap.servers": self._bootstrap_servers})
+        admin = AdminClient(client_config(self._bootstrap_servers))
         # The signer publishes to partition 0. The end of the topic counts the marks of transactions too.
         place = TopicPartition(CHECKPOINTS.name, 0)
         bounds = []

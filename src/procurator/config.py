@@ -2,8 +2,9 @@
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from procurator.errors import UserError
@@ -18,6 +19,15 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="PROCURATOR_", extra="ignore")
 
     kafka_bootstrap_servers: str = Field("127.0.0.1:9092", description="Kafka brokers, host:port,…")
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="how Kafka is spoken to; in production SASL_SSL"
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="how a component proves to Kafka who it is, with SASL_…"
+    )
+    kafka_username: str = Field("", description="this component's user in Kafka, with SASL_…")
+    kafka_password: SecretStr = Field(SecretStr(""), description="its password")
+    kafka_ca_file: Path | None = Field(None, description="certificates to check Kafka's with; none: the system's")
     schema_registry_url: str = Field(
         "http://127.0.0.1:8081/apis/ccompat/v7", description="Confluent-compatible schema registry"
     )
@@ -61,6 +71,23 @@ class Settings(BaseSettings):
     ui_tool_url: str = Field(
         "", pattern=_ADDRESS, description="where the pages link a tool to, with {mcp_server_id} and {tool_name}"
     )
+    retention_file: Path | None = Field(None, description="retention periods by organisation and team (TOML)")
+    retention_exports: Path | None = Field(None, description="folder of the exports that purges leave behind")
+    retention_daily: bool = Field(True, description="whether the embedded stack runs the retention once a day")
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        """Refuse settings that contradict one another, rather than let one of them win silently."""
+        sasl = self.kafka_security_protocol.startswith("SASL_")
+        if sasl and not (self.kafka_username and self.kafka_password.get_secret_value()):
+            raise ValueError("PROCURATOR_KAFKA_SECURITY_PROTOCOL is SASL_…: set PROCURATOR_KAFKA_USERNAME, …_PASSWORD")
+        if self.kafka_username and not sasl:
+            raise ValueError("PROCURATOR_KAFKA_USERNAME is set, but PROCURATOR_KAFKA_SECURITY_PROTOCOL is not SASL_…")
+        if self.kafka_ca_file and not self.kafka_security_protocol.endswith("SSL"):
+            raise ValueError("PROCURATOR_KAFKA_CA_FILE is set, but PROCURATOR_KAFKA_SECURITY_PROTOCOL has no SSL in it")
+        if self.oidc_issuer and not (self.oidc_audience and self.oidc_jwks_url):
+            raise ValueError("PROCURATOR_OIDC_ISSUER is set: set PROCURATOR_OIDC_AUDIENCE and PROCURATOR_OIDC_JWKS_URL")
+        return self
 
     @property
     def signer_folder(self) -> Path:
@@ -79,6 +106,18 @@ class Settings(BaseSettings):
             self.checkpoints_file.expanduser() if self.checkpoints_file else self.data_dir.expanduser() / "checkpoints"
         )
 
+    @property
+    def retention_periods(self) -> Path:
+        """The file of retention periods; it need not be there."""
+        default = self.data_dir.expanduser() / "retention.toml"
+        return self.retention_file.expanduser() if self.retention_file else default
+
+    @property
+    def purge_exports(self) -> Path:
+        """The folder of the exports that purges leave behind."""
+        default = self.data_dir.expanduser() / "retention" / "exports"
+        return self.retention_exports.expanduser() if self.retention_exports else default
+
 
 @lru_cache(maxsize=1)
 def settings() -> Settings:
@@ -89,5 +128,10 @@ def settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        problems = "; ".join(f"PROCURATOR_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
+        problems = "; ".join(
+            f"PROCURATOR_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}"
+            if e["loc"]
+            else e["msg"].removeprefix("Value error, ")
+            for e in error.errors()
+        )
         raise UserError(f"settings: {problems}") from None

@@ -3,19 +3,44 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
 
+from procurator.config import settings
 from procurator.errors import Fatal, Unavailable
 from procurator.topics import MESSAGE_BYTES_MAX, Topic
 
 TIMEOUT_S = 15.0
 
+#: Topic and partition.
+Place = tuple[str, int]
+#: A partition's first offset, and the end of what a reader of committed records gets: the first offset not there yet.
+Bounds = tuple[int, int]
+
+
+def client_config(bootstrap_servers: str) -> dict[str, Any]:
+    """Return what every client of librdkafka's needs: where Kafka is, and how to prove to it who we are.
+
+    The latter from the settings, of a process as a whole: PROCURATOR_KAFKA_SECURITY_PROTOCOL and what goes with it.
+    """
+    chosen = settings()
+    config: dict[str, Any] = {"bootstrap.servers": bootstrap_servers}
+    if chosen.kafka_security_protocol == "PLAINTEXT":
+        return config
+    config["security.protocol"] = chosen.kafka_security_protocol
+    if chosen.kafka_ca_file is not None:
+        config["ssl.ca.location"] = str(chosen.kafka_ca_file.expanduser())
+    if chosen.kafka_username:
+        config["sasl.mechanisms"] = chosen.kafka_sasl_mechanism
+        config["sasl.username"] = chosen.kafka_username
+        config["sasl.password"] = chosen.kafka_password.get_secret_value()
+    return config
+
 
 def producer_config(bootstrap_servers: str, **overrides: Any) -> dict[str, Any]:
     """Return librdkafka's configuration of every producer of ours: nothing lost, order kept, Java's partitioner."""
     return {
-        "bootstrap.servers": bootstrap_servers,
+        **client_config(bootstrap_servers),
         "acks": "all",
         "enable.idempotence": True,
         "partitioner": "murmur2_random",
@@ -32,7 +57,7 @@ def consumer_config(bootstrap_servers: str, group_id: str, **overrides: Any) -> 
     ``auto.offset.reset=error``: a position that Kafka no longer has is for the caller to judge, never skipped.
     """
     return {
-        "bootstrap.servers": bootstrap_servers,
+        **client_config(bootstrap_servers),
         "group.id": group_id,
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
@@ -49,7 +74,7 @@ class Topics:
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._bootstrap_servers = bootstrap_servers
-        self._admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+        self._admin = AdminClient(client_config(bootstrap_servers))
 
     def describe(self, names: Iterable[str]) -> dict[str, tuple[str, int]]:
         """Return topic id (canonical UUID text) and number of partitions of each topic that exists."""
@@ -64,6 +89,29 @@ class Topics:
                 raise self._unavailable(error) from error
             found[name] = (uuid_text(description.topic_id), len(description.partitions))
         return found
+
+    def bounds(self, places: Iterable[Place]) -> dict[Place, Bounds]:
+        """Return where each partition starts and ends; raises Unavailable for one that is not there, too.
+
+        Two requests for all of them, over a connection of its own. A consumer that is asked the same
+        (`get_watermark_offsets`) answers behind its own fetches, partition by partition: half a second for each.
+        """
+        partitions = [TopicPartition(*place) for place in places]
+        starts, ends = (self._offsets(partitions, spec) for spec in (OffsetSpec.earliest(), OffsetSpec.latest()))
+        return {place: (start, ends[place]) for place, start in starts.items()}
+
+    def _offsets(self, partitions: list[TopicPartition], spec: OffsetSpec) -> dict[Place, int]:
+        if not partitions:
+            return {}
+        futures = self._admin.list_offsets(
+            dict.fromkeys(partitions, spec),
+            isolation_level=IsolationLevel.READ_COMMITTED,
+            request_timeout=TIMEOUT_S,
+        )
+        try:
+            return {(at.topic, at.partition): future.result().offset for at, future in futures.items()}
+        except KafkaException as error:
+            raise self._unavailable(error) from error
 
     def ensure(self, topics: Iterable[Topic], partitions: int, replication_factor: int) -> list[str]:
         """Create the topics that do not exist and return their names; those that exist are checked, not changed.
@@ -96,6 +144,20 @@ class Topics:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise self._unavailable(error) from error
         return created
+
+    def configs(self, names: Iterable[str]) -> dict[str, dict[str, str]]:
+        """Return the configuration in force of each topic, all of which exist."""
+        resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+        if not resources:
+            return {}
+        futures = self._admin.describe_configs(resources, request_timeout=TIMEOUT_S)
+        try:
+            return {
+                resource.name: {key: str(entry.value) for key, entry in future.result().items()}
+                for resource, future in futures.items()
+            }
+        except KafkaException as error:
+            raise self._unavailable(error) from error
 
     def _unavailable(self, error: KafkaException) -> Unavailable:
         return Unavailable(f"Kafka at {self._bootstrap_servers}: {error.args[0].str()}")

@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from procurator.errors import Fatal, Unavailable
-from procurator.kafka import consumer_config, producer_config
+from procurator.kafka import client_config, consumer_config, producer_config
 from procurator.leaf import log_id
 from procurator.signer.trees import Inconsistent, LogTree, Record
 
@@ -38,7 +38,7 @@ class LogReader:
     def __init__(self, bootstrap_servers: str, accept_gaps: bool) -> None:
         config = consumer_config(bootstrap_servers, "procurator-signer", **{"enable.partition.eof": True})
         self._consumer = Consumer({**config, "queued.max.messages.kbytes": 65_536})
-        self._admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+        self._admin = AdminClient(client_config(bootstrap_servers))
         self._accept_gaps = accept_gaps
         self._logs: dict[tuple[str, int], str] = {}
         self.at_end: set[str] = set()
