@@ -4,17 +4,25 @@
   the whole value's size and SHA-256. All fields of an event together keep below the 15 MiB that a record may hold.
 - A lone surrogate (half of a UTF-16 pair; JSON can smuggle it in, UTF-8 cannot carry it) becomes its escape, the six
   characters ``\\ud800``, and is marked in ``redactions`` with the rule ``lone_surrogate`` and how many there were.
+- A name, an id or a label's value is kept whole up to the 1,024 characters that the ledger takes. Of a longer one stand
+  the first characters, an ellipsis and the SHA-256 of the whole in hex: different ones stay different. It is marked in
+  ``truncations`` too, unless it is the organisation, the agent or the owner team, whose event has no place for a mark.
 """
 
 import hashlib
 from collections.abc import Iterator, MutableMapping
 from typing import Any
 
+from procurator.events import NAME_CHARS_MAX, NAMES
+
 FIELD_BYTES_MAX = 8 * 1024 * 1024
 EVENT_BYTES_MAX = 15 * 1024 * 1024
 SURROGATE_RULE = "lone_surrogate"
 #: A character takes at most 4 bytes; payloads with fewer characters in all need no counting.
 _SURELY_FITS_CHARACTERS = FIELD_BYTES_MAX // 4
+_NAMES = frozenset(field for fields in NAMES.values() for field in fields)
+_LABELS = "labels."
+_DIGEST_CHARS = 64
 
 Marks = tuple[list[dict[str, Any]], list[dict[str, Any]]]
 
@@ -22,9 +30,10 @@ Marks = tuple[list[dict[str, Any]], list[dict[str, Any]]]
 def fit(payload: MutableMapping[str, Any]) -> Marks:
     """Make every text in ``payload`` (nested mappings included) fit, in place; return (truncations, redactions)."""
     characters = 0
-    for value in payload.values():
+    for name, value in payload.items():
         if isinstance(value, str):
-            characters += len(value) if value.isascii() else _SURELY_FITS_CHARACTERS
+            simple = value.isascii() and (len(value) <= NAME_CHARS_MAX or name not in _NAMES)
+            characters += len(value) if simple else _SURELY_FITS_CHARACTERS
         elif isinstance(value, dict):
             characters += _SURELY_FITS_CHARACTERS
     return ([], []) if characters < _SURELY_FITS_CHARACTERS else _fit(payload)
@@ -39,13 +48,18 @@ def _fit(payload: MutableMapping[str, Any]) -> Marks:
         if surrogates:
             redactions.append({"field": path, "rule": SURROGATE_RULE, "count": surrogates})
             holder[name] = whole.decode()
+        kept = text = holder[name]
         limit = min(FIELD_BYTES_MAX, budget)
-        if len(whole) > limit:
+        if name in _NAMES or path.startswith(_LABELS):
+            kept = shortened(text)
+        elif len(whole) > limit:
+            # Dropping the bytes of a character that the limit splits.
+            kept = whole[:limit].decode(errors="ignore")
+        if kept is not text:
             digest = hashlib.sha256(whole).digest()
             truncations.append({"field": path, "original_bytes": len(whole), "sha256": digest})
-            # Dropping the bytes of a character that the limit splits.
-            whole = whole[:limit].decode(errors="ignore").encode()
-            holder[name] = whole.decode()
+            whole = kept.encode()
+            holder[name] = kept
         budget -= len(whole)
     return truncations, redactions
 
@@ -59,8 +73,16 @@ def encode(text: str) -> tuple[bytes, int]:
 
 
 def clean(text: str) -> str:
-    """Return ``text`` with lone surrogates escaped; for names and ids, where a mark would say nothing."""
-    return text if text.isascii() else encode(text)[0].decode()
+    """Return ``text`` with lone surrogates escaped, and short; for names and ids that have no place for a mark."""
+    return shortened(text if text.isascii() else encode(text)[0].decode())
+
+
+def shortened(name: str) -> str:
+    """Return ``name`` if it is within the limit of names, else its beginning and its digest (see above)."""
+    if len(name) <= NAME_CHARS_MAX:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    return f"{name[: NAME_CHARS_MAX - _DIGEST_CHARS - 1]}…{digest}"
 
 
 def _texts(holder: MutableMapping[str, Any], prefix: str) -> Iterator[tuple[MutableMapping[str, Any], str, str]]:

@@ -24,6 +24,7 @@ APPROVAL_DECIDED = NAMESPACE + "ApprovalDecided"
 SESSION_ENDED = NAMESPACE + "SessionEnded"
 HEARTBEAT = NAMESPACE + "Heartbeat"
 GAP = NAMESPACE + "Gap"
+COST_CORRECTED = NAMESPACE + "CostCorrected"
 
 #: The disjoint buckets of a model call's tokens.
 TOKEN_BUCKETS = (
@@ -37,6 +38,27 @@ TOKEN_BUCKETS = (
 INTEGER_MAX = 2**53
 #: What ClickHouse's DateTime64(6) can show.
 TIME_US_MAX = 9_223_372_036_854_775_807 // 1000
+#: Characters of an identity, of whatever else names or identifies something, and of a label's name and value.
+NAME_CHARS_MAX = 1_024
+#: Labels of a session, and names of estimated fields of an event.
+LABELS_MAX = 100
+ESTIMATED_MAX = 100
+#: Which fields of a payload name or identify something: they become keys, columns of few values and lists of names.
+NAMES: dict[str, tuple[str, ...]] = {
+    SESSION_STARTED: (
+        *("agent_name", "team_id", "team_name", "user_id", "runtime"),
+        *("schedule_id", "workflow_id", "workflow_run_id"),
+    ),
+    TURN_RECORDED: ("tool_call_id", "model_call_id"),
+    MODEL_CALL_STARTED: ("model_call_id", "provider", "model"),
+    MODEL_CALL_COMPLETED: ("model_call_id", "provider", "model", "finish_reason"),
+    TOOL_CALL_STARTED: ("tool_call_id", "tool_name", "mcp_server_id"),
+    TOOL_CALL_COMPLETED: ("tool_call_id", "tool_name", "mcp_server_id"),
+    APPROVAL_REQUESTED: ("approval_id", "tool_call_id", "budget_id"),
+    APPROVAL_DECIDED: ("approval_id", "decided_by"),
+    SESSION_ENDED: ("ended_by", "signal_id"),
+    COST_CORRECTED: ("model_call_id", "provider", "model", "price_version", "corrected_by"),
+}
 
 _IDENTITIES: tuple[Literal["emitter_id", "org_id", "agent_id", "owner_team_id"], ...] = (
     "emitter_id",
@@ -101,9 +123,16 @@ def check(event: SessionEvent) -> None:
         raise RuleBroken("sequence", f"{event['sequence']} is not within 0 and 2^53")
     if not 0 <= event["occurred_at"] <= TIME_US_MAX:
         raise RuleBroken("occurred_at", f"{event['occurred_at']} µs is not within 1970 and 2262")
-    if not (event["emitter_id"] and event["org_id"] and event["agent_id"] and event["owner_team_id"]):
-        raise RuleBroken(next(field for field in _IDENTITIES if not event[field]), "is empty")
+    for identity in _IDENTITIES:
+        if not 0 < len(event[identity]) <= NAME_CHARS_MAX:
+            raise _misnamed(identity, event[identity])
+    if event["estimated"]:
+        _estimated(event["estimated"])
     kind, payload = event["payload"]
+    for field in NAMES.get(kind, ()):
+        name = payload[field]
+        if name is not None and len(name) > NAME_CHARS_MAX:
+            raise _misnamed(field, name)
     rule = _PAYLOAD_RULES.get(kind)
     if rule is not None:
         rule(payload)
@@ -112,6 +141,28 @@ def check(event: SessionEvent) -> None:
 def kind_of(event: SessionEvent) -> str:
     """Return the payload's record name without its namespace, for example ``TurnRecorded``."""
     return event["payload"][0].removeprefix(NAMESPACE)
+
+
+def _misnamed(field: str, name: str) -> RuleBroken:
+    return RuleBroken(
+        field, f"has {len(name):,} characters, at most {NAME_CHARS_MAX:,} are taken" if name else "is empty"
+    )
+
+
+def _estimated(names: list[str]) -> None:
+    if len(names) > ESTIMATED_MAX:
+        raise RuleBroken("estimated", f"has {len(names):,} names, at most {ESTIMATED_MAX} are taken")
+    for name in names:
+        if len(name) > NAME_CHARS_MAX:
+            raise _misnamed("estimated", name)
+
+
+def _labels(labels: dict[str, str]) -> None:
+    if len(labels) > LABELS_MAX:
+        raise RuleBroken("labels", f"are {len(labels):,}, at most {LABELS_MAX} are taken")
+    for text in (*labels, *labels.values()):
+        if len(text) > NAME_CHARS_MAX:
+            raise _misnamed("labels", text)
 
 
 def _within(payload: dict[str, Any], field: str, maximum: float = INTEGER_MAX) -> None:
@@ -125,6 +176,7 @@ def _session_started(payload: dict[str, Any]) -> None:
     if parent is not None and not _UUID(parent):
         raise RuleBroken("parent_session_id", f"{parent!r} is no UUID in lower case")
     _within(payload, "timeout_s")
+    _labels(payload["labels"])
 
 
 def _turn_recorded(payload: dict[str, Any]) -> None:
@@ -161,6 +213,14 @@ def _gap(payload: dict[str, Any]) -> None:
         _within(payload, field)
 
 
+def _cost_corrected(payload: dict[str, Any]) -> None:
+    for field in ("turn_index", "corrects_offset", "newly_priced_tokens"):
+        _within(payload, field)
+    _within(payload, "charged_at", TIME_US_MAX)
+    if abs(int.from_bytes(payload["difference_usd"], "big", signed=True)) >= 10**38:
+        raise RuleBroken("difference_usd", "is beyond decimal(38, 18)")
+
+
 _PAYLOAD_RULES = {
     SESSION_STARTED: _session_started,
     TURN_RECORDED: _turn_recorded,
@@ -169,4 +229,5 @@ _PAYLOAD_RULES = {
     TOOL_CALL_STARTED: _tool_call,
     TOOL_CALL_COMPLETED: _tool_call_completed,
     GAP: _gap,
+    COST_CORRECTED: _cost_corrected,
 }

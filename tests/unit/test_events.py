@@ -1,5 +1,6 @@
 """`procurator.events`: the rules one record must keep, each with the error a person reads."""
 
+import json
 import os
 import uuid
 from decimal import Decimal
@@ -40,6 +41,10 @@ def model_call(**fields: Any) -> tuple[str, dict[str, Any]]:
     return events.MODEL_CALL_COMPLETED, {**call, **fields}
 
 
+def started(**fields: Any) -> tuple[str, dict[str, Any]]:
+    return events.SESSION_STARTED, {"agent_name": "Billing", "initiator": "USER", "origin": "API", **fields}
+
+
 def parse(record: dict[str, Any]) -> events.SessionEvent:
     return events.parse(DECODER, SCHEMA.encode(record, 1))
 
@@ -52,6 +57,20 @@ def test_what_was_encoded_is_what_is_parsed() -> None:
     }
     assert parsed["payload"][1]["content"] == "grüße 你好 \x00"
     assert events.kind_of(parsed) == "TurnRecorded"
+
+
+def test_names_are_taken_up_to_their_limit() -> None:
+    longest = "é" * events.NAME_CHARS_MAX
+    labels = {**{str(n): longest for n in range(events.LABELS_MAX - 1)}, longest: ""}
+    identities = dict.fromkeys(("emitter_id", "org_id", "agent_id", "owner_team_id"), longest)
+    parsed = parse(event(started(user_id=longest, labels=labels), **identities, estimated=[longest] * 100))
+    assert parsed["payload"][1]["labels"] == labels
+
+
+def test_every_name_is_a_field_of_its_payload() -> None:
+    payloads = next(field for field in json.loads(SCHEMA.text)["fields"] if field["name"] == "payload")["type"]
+    fields = {events.NAMESPACE + kind["name"]: {field["name"] for field in kind["fields"]} for kind in payloads}
+    assert all(fields[kind].issuperset(names) for kind, names in events.NAMES.items())
 
 
 @pytest.mark.parametrize(
@@ -69,6 +88,18 @@ def test_what_was_encoded_is_what_is_parsed() -> None:
         (event(model_call(latency_ms=float("inf"))), "latency_ms", f"latency_ms: inf is not within 0 and {2**53}"),
         (event(model_call(reported_cost_usd=b"\xff")), "reported_cost_usd", "reported_cost_usd: is negative"),
         (event(model_call(reported_cost_usd=(10**38).to_bytes(16, "big"))), "reported_cost_usd", None),
+        (event(turn(), agent_id="é" * 1025), "agent_id", "agent_id: has 1,025 characters, at most 1,024 are taken"),
+        (event(turn(), emitter_id="e" * 1025), "emitter_id", None),
+        (event(turn(), org_id="o" * 1025), "org_id", None),
+        (event(turn(), owner_team_id="t" * 1025), "owner_team_id", None),
+        (event(turn(tool_call_id="c" * 1025)), "tool_call_id", None),
+        (event(model_call(model="m" * 1025)), "model", None),
+        (event(started(user_id="u" * 1025)), "user_id", None),
+        (event(started(labels={"x": "v" * 1025})), "labels", None),
+        (event(started(labels={"n" * 1025: ""})), "labels", None),
+        (event(started(labels={str(n): "" for n in range(101)})), "labels", "labels: are 101, at most 100 are taken"),
+        (event(turn(), estimated=["e" * 1025]), "estimated", None),
+        (event(turn(), estimated=["e"] * 101), "estimated", "estimated: has 101 names, at most 100 are taken"),
     ],
 )
 def test_a_broken_rule_names_its_field(record: dict[str, Any], field: str, message: str | None) -> None:
