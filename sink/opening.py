@@ -1,10 +1,11 @@
 """IO: from which offsets on logs are read, when their partitions are assigned."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from procurator.errors import Unavailable
+from procurator.kafka import Bounds, Place
 from procurator.sink.inserter import Inserter
 from procurator.sink.ledger import HEAD_AGE_US_MAX, Gap, Log, gap_before
 from procurator.sink.store import LedgerStore, Reading
@@ -16,22 +17,26 @@ _STILL_S = HEAD_AGE_US_MAX / 1_000_000 + 1.0
 
 
 class Opening(NamedTuple):
-    """A log to be opened. ``watermarks`` gives Kafka's first offset and its end."""
+    """A log to be opened, and the table that has its entries."""
 
     log: Log
     store: LedgerStore
-    watermarks: Callable[[], tuple[int, int]]
 
 
-def open_logs(openings: Sequence[Opening], inserter: Inserter, wait: Callable[[float], bool]) -> list[Reading]:
+def open_logs(
+    openings: Sequence[Opening],
+    inserter: Inserter,
+    bounds: Callable[[], Mapping[Place, Bounds]],
+    wait: Callable[[float], bool],
+) -> list[Reading]:
     """Return the head of each log to go on from, what a crash left undone having been done.
 
     Where Kafka starts above a head, the offsets between are lost: once no other writer can still bring them, a gap is
-    recorded. ``wait`` sleeps and returns True on a stop. Raises Fatal when Kafka ends below a head, Unavailable when a
-    neighbour is away or a stop came.
+    recorded. ``bounds`` asks Kafka where all of the partitions start and end; ``wait`` sleeps and returns True on a
+    stop. Raises Fatal when Kafka ends below a head, Unavailable when a neighbour is away or a stop came.
     """
     readings = [inserter.recover(o.store.table, o.log, o.store.read(o.log.log_id)) for o in openings]
-    while any(gaps := [_gap(opening, reading) for opening, reading in zip(openings, readings, strict=True)]):
+    while any(gaps := _gaps(openings, readings, bounds())):
         if wait(_STILL_S):
             raise Unavailable("stopped while waiting to record a gap")
         for place, gap in enumerate(gaps):
@@ -40,9 +45,15 @@ def open_logs(openings: Sequence[Opening], inserter: Inserter, wait: Callable[[f
     return readings
 
 
-def _gap(opening: Opening, reading: Reading) -> Gap | None:
-    log = opening.log
-    gap = gap_before(reading.head, *opening.watermarks())
+def _gaps(openings: Sequence[Opening], readings: Sequence[Reading], bounds: Mapping[Place, Bounds]) -> list[Gap | None]:
+    return [
+        _gap(opening.log, reading, bounds[opening.log.topic, opening.log.partition])
+        for opening, reading in zip(openings, readings, strict=True)
+    ]
+
+
+def _gap(log: Log, reading: Reading, bounds: Bounds) -> Gap | None:
+    gap = gap_before(reading.head, *bounds)
     if gap is not None:
         _log.error(
             "log %s (%s, partition %d): offsets %d to %d are gone from Kafka and not in the ledger",

@@ -7,7 +7,7 @@ said by the table: after the highest offset of the state topic that has a row.
 import logging
 from time import monotonic
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 
 from procurator.avro_schemas.codec import Decoder, load_schema
 from procurator.clickhouse import ClickHouse
@@ -23,7 +23,6 @@ from procurator.topics import SESSION_STATE
 
 _log = logging.getLogger(__name__)
 
-_TIMEOUT_S = 10.0
 _FETCH_MAX = 5_000
 _FETCH_S = 0.1
 _PAUSE_S = 1.0
@@ -78,23 +77,14 @@ class SessionTable:
             {"log_ids": list(self._log_ids.values())},
         )
         positions = {str(row[0]): int(row[1]) for row in rows}
+        bounds = self._topics.bounds((at.topic, at.partition) for at in self._assigned)
         self._consumer.assign(
             [
-                TopicPartition(at.topic, at.partition, self._start(at, positions.get(self._log_ids[at.partition], 0)))
-                for at in self._assigned
+                TopicPartition(topic, n, _start(positions.get(self._log_ids[n], 0), *bounds[topic, n]))
+                for topic, n in bounds
             ]
         )
         self._must_open = False
-
-    def _start(self, partition: TopicPartition, position: int) -> int:
-        """Return where to read on: what compaction has removed was replaced by what still stands."""
-        try:
-            low: int
-            high: int
-            low, high = self._consumer.get_watermark_offsets(partition, _TIMEOUT_S, cached=False)
-        except KafkaException as error:
-            raise Unavailable(f"Kafka: {error.args[0].str()}") from error
-        return max(position, low) if position <= high else low
 
     def _take(self, messages: list[Message]) -> None:
         # As in the compacted topic itself, the last record of a session is the one that counts.
@@ -125,3 +115,8 @@ class SessionTable:
         until_s = monotonic() + _PAUSE_S
         while not self._stop.is_set() and (left_s := until_s - monotonic()) > 0:
             self._consumer.consume(1, min(left_s, 0.2))
+
+
+def _start(position: int, low: int, high: int) -> int:
+    """Return where to read on: what compaction has removed was replaced by what still stands."""
+    return max(position, low) if position <= high else low

@@ -9,14 +9,13 @@ import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass
-from functools import partial
 from math import inf
 from time import monotonic
 
-from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, Message, TopicPartition
 
 from procurator.errors import Fatal, ProcuratorError, Unavailable
-from procurator.kafka import Topics
+from procurator.kafka import Bounds, Place, Topics
 from procurator.leaf import log_id
 from procurator.runtime import Stop
 from procurator.sink.batching import BatchPolicy
@@ -31,7 +30,6 @@ from procurator.sink.store import LedgerStore
 
 _log = logging.getLogger(__name__)
 
-_KAFKA_TIMEOUT_S = 10.0
 _FETCH_MAX = 10_000
 _FETCH_S = 0.05
 _STOP_S = 3.0
@@ -184,10 +182,10 @@ class Worker:
 
     def _open(self) -> None:
         openings = self._openings()
-        readings = open_logs(openings, self._inserter, self._stop.wait)
+        readings = open_logs(openings, self._inserter, self._bounds, self._stop.wait)
         self._lanes = {
             (log.topic, log.partition): Lane(log, self._sources[log.topic].projection(log), self._inserter, reading)
-            for (log, _, _), reading in zip(openings, readings, strict=True)
+            for (log, _), reading in zip(openings, readings, strict=True)
         }
         self._must_open = False
         positions = [TopicPartition(*source, lane.reading.head.next_offset) for source, lane in self._lanes.items()]
@@ -202,15 +200,11 @@ class Worker:
                 raise Unavailable(f"topic {assigned.topic} is gone: run `procurator setup`")
             topic_id, partitions = described[assigned.topic]
             log = Log(assigned.topic, assigned.partition, log_id(topic_id, assigned.partition), partitions)
-            openings.append(Opening(log, self._sources[log.topic].store, partial(self._watermarks, assigned)))
+            openings.append(Opening(log, self._sources[log.topic].store))
         return openings
 
-    def _watermarks(self, partition: TopicPartition) -> tuple[int, int]:
-        try:
-            low, high = self._consumer.get_watermark_offsets(partition, _KAFKA_TIMEOUT_S, cached=False)
-        except KafkaException as error:
-            raise Unavailable(f"Kafka: {error.args[0].str()}") from error
-        return low, high
+    def _bounds(self) -> dict[Place, Bounds]:
+        return self._topics.bounds((at.topic, at.partition) for at in self._assigned or ())
 
     def _reset(self) -> None:
         self._lanes.clear()

@@ -15,7 +15,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from procurator.avro_schemas.codec import Decoder, load_schema
 from procurator.errors import Rejected, Unavailable, UserError
-from procurator.kafka import TIMEOUT_S, consumer_config
+from procurator.kafka import TIMEOUT_S, Topics, consumer_config
 from procurator.price_codec import from_avro
 from procurator.price_record import PriceRecord
 from procurator.pricing import NOTICE_US, PriceBook
@@ -42,6 +42,7 @@ class PriceFeed:
         self._topic = topic
         self._decoder = Decoder(load_schema("price"), registry.fetch)
         self._consumer = Consumer(consumer_config(bootstrap_servers, "procurator-prices"))
+        self._topics = Topics(bootstrap_servers)
         self._partitions: list[TopicPartition] = []
         self._book = PriceBook()
         self._complete_at_s = 0.0
@@ -126,13 +127,14 @@ class PriceFeed:
     def _complete(self) -> bool:
         """Tell whether the book holds all that the topic held when this was called."""
         asked_at_s = monotonic()
+        bounds = self._topics.bounds((at.topic, at.partition) for at in self._partitions)
         try:
-            bounds = [self._consumer.get_watermark_offsets(partition, TIMEOUT_S) for partition in self._partitions]
             positions = self._consumer.position(self._partitions)
         except KafkaException as error:
             raise self._unavailable(error) from error
         # A partition that was never read has no position, and needs none while it is empty.
-        if any(max(at.offset, start) < end for at, (start, end) in zip(positions, bounds, strict=True)):
+        starts_ends = ((at.offset, *bounds[at.topic, at.partition]) for at in positions)
+        if any(max(position, start) < end for position, start, end in starts_ends):
             return False
         self._complete_at_s = asked_at_s
         return True

@@ -13,7 +13,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from procurator.avro_schemas.codec import Decoder, Record, load_schema
 from procurator.errors import Rejected, Unavailable, UserError
-from procurator.kafka import TIMEOUT_S, consumer_config
+from procurator.kafka import TIMEOUT_S, Place, Topics, consumer_config
 from procurator.registry import Registry
 from procurator.topics import Topic
 
@@ -23,8 +23,6 @@ _BATCH_MAX = 5_000
 _POLL_S = 0.2
 _RETRY_S = 0.5
 _CHECK_S = 0.005
-
-Place = tuple[str, int]
 
 
 class Heard(NamedTuple):
@@ -52,10 +50,7 @@ class TopicFeed:
         self._decoders = {topic.name: Decoder(load_schema(topic.schema), registry.fetch) for topic in topics}
         overrides = {"enable.partition.eof": True, "fetch.wait.max.ms": 100}
         self._consumer = Consumer(consumer_config(bootstrap_servers, "procurator-feed", **overrides))
-        # A broker answers a connection's requests one by one: where the end is would be said after a fetch that waits.
-        self._asker = Consumer(consumer_config(bootstrap_servers, "procurator-feed"))
-        # Newer clients lock a consumer while it polls: who asks for ends, in another thread, needs one of its own.
-        self._ends = Consumer(consumer_config(bootstrap_servers, "procurator-feed"))
+        self._cluster = Topics(bootstrap_servers)
         #: Everything below was handed over, by topic and partition.
         self._handed: dict[Place, int] = {}
         self._stop = threading.Event()
@@ -80,7 +75,7 @@ class TopicFeed:
         Waits while Kafka is away. Raises Unavailable on `close`.
         """
         names = self._topics.keys() if topics is None else {topic.name for topic in topics}
-        ends = {place: self._end(place) for place in self._handed if place[0] in names}
+        ends = self._ends([place for place in self._handed if place[0] in names])
         while any(self._handed[place] < end for place, end in ends.items()):
             if self._stop.wait(_CHECK_S):
                 raise Unavailable("closed while catching up")
@@ -91,18 +86,17 @@ class TopicFeed:
         if self._thread.is_alive():
             self._thread.join()
         self._consumer.close()
-        self._ends.close()
 
-    def _end(self, place: Place) -> int:
-        """Return the end of a partition; 0 of one that holds nothing."""
+    def _ends(self, places: list[Place]) -> dict[Place, int]:
+        """Return the end of each partition; 0 of one that holds nothing. Raises Unavailable on `close`."""
         while True:
             try:
-                start, end = self._ends.get_watermark_offsets(TopicPartition(*place), TIMEOUT_S)
-                return int(end) if end > start else 0
-            except KafkaException as error:
-                _log.warning("%s; trying again", self._unavailable(error.args[0]))
+                bounds = self._cluster.bounds(places)
+                return {place: end if end > start else 0 for place, (start, end) in bounds.items()}
+            except Unavailable as error:
+                _log.warning("%s; trying again", error)
                 if self._stop.wait(_RETRY_S):
-                    raise self._unavailable(error.args[0]) from error
+                    raise
 
     def _follow(self) -> None:
         while not self._stop.is_set():
