@@ -5,29 +5,22 @@ session's runtime is told, and until `SessionTerminated` is raised in its thread
 `POST /v1/sessions/{id}/terminate` until the same. There is no peer: no other product stops a running session.
 """
 
-import multiprocessing
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
-from confluent_kafka import Producer
 
-from procurator.avro_schemas.codec import load_schema
-from procurator.bench import corpus
+from procurator.bench.fleet import Fleet, Load
 from procurator.deploy.embedded.layout import Ports
 from procurator.deploy.embedded.stack import Stack, StackConfig
 from procurator.errors import Unavailable
-from procurator.kafka import producer_config
 from procurator.producers import Procurator, SessionTerminated
-from procurator.registry import Registry
-from procurator.topics import SESSION_EVENTS
 
 _PROBES = 100
 _PROBE_EVERY_S = 0.1
@@ -38,23 +31,12 @@ _ORG_ID = "bench-live"
 _LEVELS = (("ORGANISATION", _ORG_ID, "1000000000"), ("TEAM", "bench", "1000000000"))
 
 
-@dataclass(frozen=True)
-class Load:
-    """What is published beside the probes: ``rate`` events per second for ``seconds``."""
-
-    kafka: str
-    registry: str
-    rate: float
-    seconds: float
-    sessions: int
-
-
 def run(rate: float = 5_000.0, sessions: int = 1_000) -> dict[str, Any]:
     """Return ``latency_ms`` of a broken budget, and of both causes by when they were told and raised."""
     with tempfile.TemporaryDirectory() as folder, Stack(StackConfig(Path(folder), Ports.free(), say=_say)) as stack:
         headers = {"Authorization": f"Bearer {stack.admin_key}"}
         seconds = _WARM_UP_S + 2 * (_PROBES * _PROBE_EVERY_S + 3.0)
-        load = Load(stack.kafka, stack.registry_url, rate, seconds, sessions)
+        load = Load(stack.kafka, stack.registry_url, round(rate * seconds), rate, sessions)
         with (
             httpx.Client(base_url=stack.api_url, headers=headers, timeout=_ANSWER_S, trust_env=False) as api,
             Procurator(
@@ -63,17 +45,18 @@ def run(rate: float = 5_000.0, sessions: int = 1_000) -> dict[str, Any]:
                 org_id=_ORG_ID,
                 owner_team_id="bench",
             ) as sdk,
-            _under(load) as published,
+            Fleet(load) as fleet,
         ):
             for scope, scope_id, limit in _LEVELS:
                 _define(api, scope, scope_id, limit)
             agents = [f"probe-{number}" for number in range(_PROBES)]
             for agent_id in agents:
                 _define(api, "AGENT", agent_id, "100")
+            fleet.start()
             time.sleep(_WARM_UP_S)
             budget = _probe(lambda number: _break_budget(sdk, agents[number]))
             terminate = _probe(lambda _number: _terminate(sdk, api))
-            offered = published()
+            offered = fleet.confirmed()
     return {
         "latency_ms": budget["raised"],
         "at_events_per_s": round(offered),
@@ -148,32 +131,6 @@ def _define(api: httpx.Client, scope: str, scope_id: str, limit: str) -> None:
         "thresholds": [{"fraction": "1", "action": "TERMINATE"}],
     }
     api.post("/v1/budgets", json=budget).raise_for_status()
-
-
-@contextmanager
-def _under(load: Load) -> Iterator[Callable[[], float]]:
-    """Publish from another process meanwhile; yield a function that waits for its end and returns its true rate."""
-    # Spawned, not forked: librdkafka's threads do not survive a fork.
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        future = pool.submit(_publish, load)
-        yield future.result
-
-
-def _publish(load: Load) -> float:
-    """Publish at the load's rate, as a fleet elsewhere would; return the events per second that were reached."""
-    registry = Registry(load.registry)
-    schema_id = registry.schema_id(load_schema("session_event"))
-    registry.close()
-    count = round(load.rate * load.seconds)
-    producer = Producer(producer_config(load.kafka))
-    begin = time.perf_counter()
-    for number, event in enumerate(corpus.stream(count, sessions_at_once=load.sessions)):
-        producer.produce(SESSION_EVENTS.name, corpus.encode(event, schema_id), event.session_id)
-        if number % 50 == 0:
-            producer.poll(0)
-            time.sleep(max(0.0, number / load.rate - (time.perf_counter() - begin)))
-    producer.flush()
-    return count / (time.perf_counter() - begin)
 
 
 def _say(text: str) -> None:
