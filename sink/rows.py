@@ -12,7 +12,7 @@ from procurator.audit_events import AuditEvent
 from procurator.avro_schemas.codec import to_decimal
 from procurator.errors import Rejected
 from procurator.event_cost import event_cost
-from procurator.events import MODEL_CALL_COMPLETED, NAMESPACE, TOKEN_BUCKETS, SessionEvent
+from procurator.events import COST_CORRECTED, MODEL_CALL_COMPLETED, NAMESPACE, TOKEN_BUCKETS, SessionEvent
 from procurator.partitioner import partition_of
 from procurator.pricing import PriceBook
 from procurator.sink import arrow
@@ -142,8 +142,11 @@ _PAYLOAD_COLUMNS: dict[str, tuple[Any, Any]] = {
     "latency_ms": (pa.float64(), None),
     "first_token_ms": (pa.float64(), None),
     "timeout_ms": (pa.float64(), None),
+    "corrects_offset": (pa.uint64(), None),
+    "newly_priced_tokens": (pa.uint64(), None),
     **dict.fromkeys(TOKEN_BUCKETS, (pa.uint64(), 0)),
 }
+_COSTING = frozenset({MODEL_CALL_COMPLETED, COST_CORRECTED})
 #: The main body of an event: of the payloads that have one, in which field.
 _BODIES = {
     NAMESPACE + "TurnRecorded": "content",
@@ -153,7 +156,10 @@ _BODIES = {
 
 
 def event_columns(events: Sequence[SessionEvent | None], broker_times_us: Sequence[int], prices: PriceBook) -> Columns:
-    """Return the typed columns of session events; what a model call costs by the price at its broker time."""
+    """Return the typed columns of session events; what a model call costs by the price at its broker time.
+
+    A correction of that has the difference in the same column.
+    """
     rows: list[Any] = [_NO_EVENT if event is None else event for event in events]
     kinds = [row["payload"][0] for row in rows]
     payloads = [row["payload"][1] for row in rows]
@@ -193,10 +199,10 @@ def _cost_columns(
     versions = [""] * count
     reported: list[Any] = [None] * count
     for index, kind in enumerate(kinds):
-        if kind == MODEL_CALL_COMPLETED and (event := events[index]) is not None:
+        if kind in _COSTING and (event := events[index]) is not None:
             if (cost := event_cost(prices, event, broker_times_us[index])) is not None:
                 costs[index], versions[index] = cost
-            if (raw := event["payload"][1]["reported_cost_usd"]) is not None:
+            if (raw := event["payload"][1].get("reported_cost_usd")) is not None:
                 reported[index] = to_decimal(raw)
     return {
         "cost_usd": arrow.money(costs),

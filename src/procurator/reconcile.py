@@ -14,12 +14,14 @@ point: the ledger up to ``as_of_offset``, the last record that its state has see
 memory is bounded by the range, not by the ledger.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from procurator.events import TOKEN_BUCKETS
 
-Select = Callable[[str, dict[str, str | int]], list[list[object]]]
+Params = Mapping[str, str | int | Sequence[str] | Sequence[int]]
+Select = Callable[[str, Params], list[list[Any]]]
 
 #: Every session's id is above this one; rejected entries stand under it and count nowhere.
 NO_SESSION = "00000000-0000-0000-0000-000000000000"
@@ -27,6 +29,7 @@ NO_SESSION = "00000000-0000-0000-0000-000000000000"
 WHOLE_SESSION = "session"
 
 _COMPLETED = "kind = 'ModelCallCompleted'"
+_NEWLY_PRICED = "countIf(counted AND e.newly_priced_tokens IS NOT NULL)"
 #: Field of the state → the same from the counted entries ``e``. Left out: status and completion, which depend on the
 #: order of endings, flags, lists of names, and what has no column (dropped events, open calls).
 RECOUNT = {
@@ -34,16 +37,16 @@ RECOUNT = {
     "agent_id": "argMinIf(e.agent_id, e.offset, counted)",
     "owner_team_id": "argMinIf(e.owner_team_id, e.offset, counted)",
     "started_at": "argMinIf(e.occurred_at, e.offset, counted AND kind = 'SessionStarted')",
-    "last_activity_at": "maxIf(e.occurred_at, counted AND kind != 'Heartbeat')",
+    "last_activity_at": "maxIf(e.occurred_at, counted AND kind NOT IN ('Heartbeat', 'CostCorrected'))",
     "turns": "countIf(counted AND kind = 'TurnRecorded')",
     "tool_errors": "countIf(counted AND kind = 'ToolCallCompleted' AND status IN ('ERROR', 'TIMEOUT'))",
     **{bucket: f"sumIf(e.{bucket}, counted)" for bucket in TOKEN_BUCKETS},
     "cost_usd": "ifNull(sumIf(e.cost_usd, counted), toDecimal128(0, 18))",
-    "priced_calls": f"countIf(counted AND {_COMPLETED} AND e.cost_usd IS NOT NULL)",
-    "unpriced_calls": f"countIf(counted AND {_COMPLETED} AND e.cost_usd IS NULL)",
+    "priced_calls": f"countIf(counted AND {_COMPLETED} AND e.cost_usd IS NOT NULL) + {_NEWLY_PRICED}",
+    "unpriced_calls": f"countIf(counted AND {_COMPLETED} AND e.cost_usd IS NULL) - {_NEWLY_PRICED}",
     "unpriced_tokens": (
         f"sumIf({' + '.join(f'e.{bucket}' for bucket in TOKEN_BUCKETS)},"
-        f" counted AND {_COMPLETED} AND e.cost_usd IS NULL)"
+        f" counted AND {_COMPLETED} AND e.cost_usd IS NULL) - ifNull(sumIf(e.newly_priced_tokens, counted), 0)"
     ),
     "reported_cost_usd": "sumIf(e.reported_cost_usd, counted)",
     "events": "countIf(counted)",

@@ -4,6 +4,8 @@ A flag says "look at the ledger"; it never rejects a record. Flags are sticky an
 raised, but for `CALL_WITHOUT_TURN`, which can be told only of a session that has ended.
 """
 
+from procurator import events
+
 #: A record other than an ending stands after the session's end.
 EVENT_AFTER_END = "event_after_end"
 #: Another ending was stated after one that stands; the status does not change.
@@ -26,6 +28,8 @@ CALL_WITHOUT_TURN = "call_without_turn"
 DUPLICATE_APPROVAL = "duplicate_approval"
 #: An approval was decided that was not pending.
 DECISION_WITHOUT_REQUEST = "decision_without_request"
+#: A runtime reported a cost for a call that lies beyond the tolerance of ours (`procurator.pricing.differs`).
+REPORTED_COST_DIFFERS = "reported_cost_differs"
 #: Something exceeded one of the limits below: lists are cut, and counts of open calls may be off.
 OVER_LIMIT = "over_limit"
 
@@ -42,20 +46,21 @@ FLAGS = frozenset(
         CALL_WITHOUT_TURN,
         DUPLICATE_APPROVAL,
         DECISION_WITHOUT_REQUEST,
+        REPORTED_COST_DIFFERS,
         OVER_LIMIT,
     }
 )
 
 #: Models, tools, MCP servers and estimated fields listed, each; the ledger has the rest.
 NAMES_MAX = 100
-LABELS_MAX = 100
+LABELS_MAX = events.LABELS_MAX
 #: Calls and approvals remembered while they are open; the oldest is forgotten first.
 OPEN_CALLS_MAX = 1_000
 APPROVALS_MAX = 100
 #: Turns awaited, and runs of turn indices; both only grow with holes.
 TURNS_MAX = 1_000
 #: Characters of a name or id, and of an error's message or stack.
-NAME_CHARS_MAX = 1_024
+NAME_CHARS_MAX = events.NAME_CHARS_MAX
 TEXT_CHARS_MAX = 16_384
 #: Sums stop at the largest signed 64-bit integer, money at the largest decimal(38, 18).
 SUM_MAX = 2**63 - 1

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from procurator import events, sequences, transitions
 from procurator import session_flags as flag
+from procurator.avro_schemas.codec import to_decimal
 from procurator.events import TOKEN_BUCKETS
-from procurator.pricing import EXACT, Cost
+from procurator.pricing import EXACT, Cost, differs
 from procurator.session_flags import (
     APPROVALS_MAX,
     ATTOUSD_MAX,
@@ -93,8 +94,10 @@ def model_call_completed(state: "SessionState", payload: Payload, cost: Cost | N
         state.priced_calls += 1
         state.cost_attousd += int(cost.cost_usd.scaleb(18, EXACT))
     if payload["reported_cost_usd"] is not None:
-        reported = int.from_bytes(payload["reported_cost_usd"], "big", signed=True)
-        state.reported_cost_attousd = (state.reported_cost_attousd or 0) + reported
+        reported = to_decimal(payload["reported_cost_usd"])
+        state.reported_cost_attousd = (state.reported_cost_attousd or 0) + int(reported.scaleb(18, EXACT))
+        if cost is not None and differs(reported, cost.cost_usd):
+            state.raised[flag.REPORTED_COST_DIFFERS] = None
     _stop_sums(state)
 
 
@@ -158,6 +161,16 @@ def gap(state: "SessionState", payload: Payload, _occurred_at: int) -> None:
     state.dropped_events = min(state.dropped_events + payload["events_dropped"], SUM_MAX)
 
 
+def cost_corrected(state: "SessionState", payload: Payload, _occurred_at: int) -> None:
+    """Add what a call costs more or less than it was charged for, as somebody found out later."""
+    state.cost_attousd += int.from_bytes(payload["difference_usd"], "big", signed=True)
+    if payload["newly_priced_tokens"] is not None:
+        state.priced_calls += 1
+        state.unpriced_calls -= 1
+        state.unpriced_tokens -= payload["newly_priced_tokens"]
+    _stop_sums(state)
+
+
 #: Heartbeats change nothing but the count of events; a completed model call takes its cost, so it is not here.
 STEPS: MappingProxyType[str, Step] = MappingProxyType(
     {
@@ -170,6 +183,7 @@ STEPS: MappingProxyType[str, Step] = MappingProxyType(
         events.APPROVAL_DECIDED: approval_decided,
         events.SESSION_ENDED: session_ended,
         events.GAP: gap,
+        events.COST_CORRECTED: cost_corrected,
     }
 )
 

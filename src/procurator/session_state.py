@@ -25,6 +25,11 @@ Names = dict[str, None]
 OpenCalls = dict[str, tuple[str, int]]
 
 
+#: What says nothing of what the session does, and what may stand after its end.
+_NO_ACTIVITY = frozenset({events.HEARTBEAT, events.COST_CORRECTED})
+_AFTER_END = frozenset({events.SESSION_ENDED, events.COST_CORRECTED})
+
+
 @dataclass(slots=True)
 class SessionState:
     """The aggregate as of `as_of_offset`; fields are those of session_state.avsc, times in µs since the epoch.
@@ -147,9 +152,9 @@ class SessionState:
             self.raised[flag.IDENTITY_CHANGED] = None
         self.events += 1
         occurred_at = event["occurred_at"]
-        if kind != events.HEARTBEAT and (self.last_activity_at is None or occurred_at > self.last_activity_at):
+        if kind not in _NO_ACTIVITY and (self.last_activity_at is None or occurred_at > self.last_activity_at):
             self.last_activity_at = occurred_at
-        if self.completed_at is not None and kind != events.SESSION_ENDED:
+        if self.completed_at is not None and kind not in _AFTER_END:
             self.raised[flag.EVENT_AFTER_END] = None
         if event["estimated"]:
             for name in event["estimated"]:

@@ -10,7 +10,9 @@ from procurator.stream_processors.budgets.enforcement import Enforcement
 from procurator.stream_processors.budgets.index import Owner
 from procurator.stream_processors.budgets.sessions import OpenSession, spend_of_session
 
-_CHARGED = frozenset({events.MODEL_CALL_STARTED, events.MODEL_CALL_COMPLETED, events.SESSION_ENDED})
+_CHARGED = frozenset(
+    {events.MODEL_CALL_STARTED, events.MODEL_CALL_COMPLETED, events.COST_CORRECTED, events.SESSION_ENDED}
+)
 
 
 class Observer:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from procurator import events
-from procurator.avro_schemas.codec import Decoder, load_schema
+from procurator.avro_schemas.codec import Decoder, load_schema, to_decimal
 from procurator.events import TOKEN_BUCKETS, SessionEvent
 from procurator.pricing import Cost
 from procurator.session_state import SessionState
@@ -76,6 +76,18 @@ payloads = st.one_of(
     payload(events.APPROVAL_DECIDED, approval_id=ids, decision=st.sampled_from(["APPROVED", "DENIED"]), decided_by=ids),
     payload(events.SESSION_ENDED, status=st.sampled_from(sorted(TERMINAL)), ended_by=ids, inferred=st.booleans()),
     payload(events.HEARTBEAT, idle_ms=st.just(30_000)),
+    payload(
+        events.COST_CORRECTED,
+        model_call_id=ids,
+        provider=ids,
+        model=ids,
+        corrects_offset=st.integers(0, 9),
+        charged_at=st.integers(0, 100),
+        difference_usd=st.integers(-(10**20), 10**20).map(lambda n: n.to_bytes(10, "big", signed=True)),
+        newly_priced_tokens=st.none() | st.integers(0, 9),
+        price_version=ids,
+        corrected_by=ids,
+    ),
     payload(events.GAP, events_dropped=st.integers(0, 9), reason=st.just("queue_full")),
 )
 
@@ -172,10 +184,13 @@ def test_sums_equal_the_recount(log: list[Entry]) -> None:
     assert state.tool_errors == sum(tool["status"] in ("ERROR", "TIMEOUT") for tool in tools)
     for bucket in TOKEN_BUCKETS:
         assert getattr(state, bucket) == sum(e.event["payload"][1][bucket] for e in calls)
-    assert state.cost_usd == sum((e.cost.cost_usd for e in calls if e.cost), Decimal(0))
+    corrected = [e.event["payload"][1] for e in counted if e.event["payload"][0] == events.COST_CORRECTED]
+    difference = sum((to_decimal(payload["difference_usd"]) for payload in corrected), Decimal(0))
+    assert state.cost_usd == sum((e.cost.cost_usd for e in calls if e.cost), difference)
+    newly = [payload["newly_priced_tokens"] for payload in corrected if payload["newly_priced_tokens"] is not None]
     assert (state.priced_calls, state.unpriced_calls) == (
-        sum(e.cost is not None for e in calls),
-        sum(e.cost is None for e in calls),
+        sum(e.cost is not None for e in calls) + len(newly),
+        sum(e.cost is None for e in calls) - len(newly),
     )
     reported = [e.event["payload"][1]["reported_cost_usd"] for e in calls]
     assert (state.reported_cost_attousd is None) == all(raw is None for raw in reported)

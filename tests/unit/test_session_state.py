@@ -226,7 +226,7 @@ def test_estimated_fields_and_gaps_are_listed() -> None:
         (flag.CALL_WITHOUT_TURN, [started(), tool_started(), tool_completed(turn_index=1), ended()]),
         (flag.DUPLICATE_APPROVAL, [started(), requested(), requested()]),
         (flag.DECISION_WITHOUT_REQUEST, [started(), decided()]),
-        (flag.OVER_LIMIT, [started(agent_name="n" * 2_000)]),
+        (flag.OVER_LIMIT, [started(), ended(reason="n" * (flag.TEXT_CHARS_MAX + 1))]),
     ],
 )
 def test_each_flag_has_its_cause(raised: str, payloads: list[Payload]) -> None:
@@ -240,10 +240,19 @@ def test_another_identity_is_flagged_and_the_first_counts() -> None:
     assert (state.org_id, state.flags) == ("acme", [flag.IDENTITY_CHANGED])
 
 
+@pytest.mark.parametrize(("reported", "flags"), [("1.01", []), ("1.02", [flag.REPORTED_COST_DIFFERS]), ("0", None)])
+def test_a_reported_cost_beyond_the_tolerance_is_flagged(reported: str, flags: list[str] | None) -> None:
+    completed = model_completed(reported_cost_usd=from_decimal(Decimal(reported)))
+    cost = None if flags is None else Cost(Decimal(1), "v1")
+    state = fold(started(), model_started())
+    state.apply(event(completed, sequence=2), offset=2, broker_time_us=0, cost=cost)
+    assert state.flags == (flags or [])
+
+
 def test_every_flag_is_tested() -> None:
     marks = test_each_flag_has_its_cause.pytestmark  # type: ignore[attr-defined]
     tested = {case[0] for mark in marks for case in mark.args[1]}
-    assert tested | {flag.IDENTITY_CHANGED} == flag.FLAGS
+    assert tested | {flag.IDENTITY_CHANGED, flag.REPORTED_COST_DIFFERS} == flag.FLAGS
 
 
 def test_a_call_that_completed_before_its_start_counts_once() -> None:
@@ -271,7 +280,7 @@ def test_everything_that_could_grow_is_bounded() -> None:
         )
         for n in range(1_200)
     )
-    state.apply(event(started(labels={str(n): "x" for n in range(200)})), offset=0, broker_time_us=0)
+    state.apply(event(started(labels={str(n): "x" for n in range(flag.LABELS_MAX)})), offset=0, broker_time_us=0)
     for n, payload in enumerate(payloads, 1):
         state.apply(event(payload, sequence=n), offset=n, broker_time_us=0)
     assert [len(names) for names in (state.tools, state.mcp_servers, state.models)] == [flag.NAMES_MAX] * 3

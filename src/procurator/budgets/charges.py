@@ -49,6 +49,8 @@ def charges(
         return (
             Change(reservation.charged_at, reserved_attousd=reservation.attousd, reserved_tokens=reservation.tokens),
         )
+    if kind == events.COST_CORRECTED:
+        return (_corrected(payload),)
     if kind == events.SESSION_ENDED and state.reservations:
         released = tuple(map(_released, state.reservations.values()))
         state.reservations.clear()
@@ -69,6 +71,16 @@ def _reservation(
         return None
     attousd = 0 if cost is None else int(cost.cost_usd.scaleb(18, EXACT))
     return Reservation(offset, charged_at(event["occurred_at"], broker_time_us), attousd, tokens)
+
+
+def _corrected(payload: dict[str, Any]) -> Change:
+    """Return what a correction changes of the counters that have counted its call."""
+    return Change(
+        payload["charged_at"],
+        attousd=int.from_bytes(payload["difference_usd"], "big", signed=True),
+        unpriced_tokens=-(payload["newly_priced_tokens"] or 0),
+        since_offset=payload["corrects_offset"],
+    )
 
 
 def _released(held: Reservation) -> Change:

@@ -51,7 +51,8 @@ class Counter:
 class Change(NamedTuple):
     """What one record adds to the counters of the period that holds ``charged_at_us``.
 
-    ``since_offset`` is where a reservation that is released here was made: a counter that begins after it never had it.
+    ``since_offset`` is where stands what is taken back here, a reservation or a call that is corrected: a counter that
+    begins after it never had it.
     """
 
     charged_at_us: int

@@ -1,9 +1,9 @@
-"""``procurator reconcile``: the aggregates against the ledger."""
+"""``procurator reconcile``: the aggregates and the budgets against the ledger."""
 
 import json
 from contextlib import closing
 from dataclasses import asdict, astuple
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -12,24 +12,36 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from procurator.cli import EXIT_NO, console
+from procurator.clock import to_rfc3339
 from procurator.config import settings
 from procurator.reconcile import Difference, Policy, ledger_entries
 from procurator.reconcile import reconcile as compare
+
+if TYPE_CHECKING:
+    from procurator.reconcile_budgets import BudgetDifference
 
 #: Differences that are kept to be shown; all are counted.
 SHOWN_MAX = 1000
 
 
 def register(app: typer.Typer) -> None:
-    app.command(name="reconcile", help="Compare every session's state with a recount from the ledger.")(reconcile)
+    app.command(
+        name="reconcile", help="Compare every session's state, and every budget, with a recount from the ledger."
+    )(reconcile)
 
 
 def reconcile(
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
     lag_s: Annotated[int, typer.Option(min=0, max=86_400, help="how late a part may be, in seconds")] = 60,
 ) -> None:
-    """Compare every session's state with a recount from the ledger; exit 1 on any difference."""
+    """Compare every session's state, and what every budget has counted, with a recount from the ledger.
+
+    Exit 1 on any difference.
+    """
+    from procurator.budget_topics import BudgetTopics
     from procurator.clickhouse import ClickHouse
+    from procurator.reconcile_budgets import reconcile_budgets
+    from procurator.registry import Registry
 
     sessions = entries = pending = found = 0
     shown: list[Difference] = []
@@ -50,23 +62,43 @@ def reconcile(
             found += len(part.differences)
             shown += part.differences[: SHOWN_MAX - len(shown)]
             progress.advance(bar, part.entries)
-    summary = {"sessions": sessions, "entries": entries, "pending": pending, "differences": found}
+        with closing(Registry(settings().schema_registry_url)) as registry:
+            topics = BudgetTopics.read(settings().kafka_bootstrap_servers, registry)
+        budgets = reconcile_budgets(clickhouse.rows, topics.budgets, topics.counters, topics.statuses)
+    summary = {
+        "sessions": sessions,
+        "entries": entries,
+        "pending": pending,
+        "differences": found,
+        "budget_counters": budgets.counters,
+        "budgets_pending": budgets.pending,
+        "budget_differences": len(budgets.differences),
+    }
     if as_json:
-        print(json.dumps({**summary, "items": [asdict(difference) for difference in shown]}))
+        items = [asdict(difference) for difference in shown]
+        budget_items = [asdict(difference) for difference in budgets.differences[:SHOWN_MAX]]
+        print(json.dumps({**summary, "items": items, "budget_items": budget_items}))
     else:
-        _print(summary, shown)
-    raise typer.Exit(EXIT_NO if found else 0)
+        _print(summary, shown, budgets.differences)
+    raise typer.Exit(EXIT_NO if found or budgets.differences else 0)
 
 
-def _print(summary: dict[str, int], shown: list[Difference]) -> None:
+def _print(summary: dict[str, int], shown: list[Difference], budgets: "list[BudgetDifference]") -> None:
     if shown:
         table = Table("session", "field", "state", "ledger")
         for difference in shown:
             table.add_row(*(escape(text or "-") for text in astuple(difference)))
         Console().print(table)
+    if budgets:
+        table = Table("budget", "period from", "log", "field", "counted", "recount")
+        for each in budgets[:SHOWN_MAX]:
+            period = to_rfc3339(each.period_start_us)
+            table.add_row(each.budget_id, period, each.log_id or "status", each.field, each.found, each.recount)
+        Console().print(table)
     if summary["differences"] > len(shown):
         print(f"… and {summary['differences'] - len(shown)} more")
     print(
         f"{summary['sessions']} sessions, {summary['entries']} entries: {summary['differences']} differences,"
-        f" {summary['pending']} pending"
+        f" {summary['pending']} pending; {summary['budget_counters']} counters of budgets:"
+        f" {summary['budget_differences']} differences, {summary['budgets_pending']} pending"
     )

@@ -15,6 +15,14 @@ from procurator.config import Settings
 from procurator.errors import Unavailable
 from procurator.reconcile import FIELDS, Difference, Policy, RangeReport, reconcile
 
+_CORRECTION = {
+    "provider": "openai",
+    "model": "gpt-4o",
+    "corrects_offset": 0,
+    "charged_at": 0,
+    "price_version": "v2",
+    "corrected_by": "ann",
+}
 _LONG_AGO = now_us() - 3_600_000_000
 
 
@@ -60,6 +68,8 @@ def _believable(run: Any) -> list[dict[str, Any]]:
         run.tool_start(2, "call_0"),
         run.tool_end(2, "call_9", status="CANCELLED"),
         run.event("Heartbeat", idle_ms=30_000),
+        run.event("CostCorrected", **_CORRECTION, model_call_id="m1", difference_usd=b"\xfe", newly_priced_tokens=None),
+        run.event("CostCorrected", **_CORRECTION, model_call_id="m2", difference_usd=b"\x07", newly_priced_tokens=9),
         {**run.end(), "sequence": run.sequence + 2},  # two numbers are missing
     ]
 

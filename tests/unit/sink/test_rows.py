@@ -77,8 +77,32 @@ PAYLOADS: dict[str, dict[str, Any]] = {
     },
     "Heartbeat": {"idle_ms": 30_000},
     "Gap": {"events_dropped": 3, "reason": "spool full"},
+    "CostCorrected": {
+        "model_call_id": "m1",
+        "provider": "openai",
+        "model": "gpt-4o",
+        "turn_index": 3,
+        "corrects_offset": 17,
+        "charged_at": 1_790_000_000_000_000,
+        "difference_usd": from_decimal(Decimal("-0.5")),
+        "newly_priced_tokens": 9,
+        "price_version": "operator-1+x",
+        "corrected_by": "ann",
+        "reason": "contract 4711",
+    },
 }
 EXPECTED: dict[str, dict[str, Any]] = {
+    "CostCorrected": {
+        "model_call_id": "m1",
+        "provider": "openai",
+        "model": "gpt-4o",
+        "turn_index": 3,
+        "reason": "contract 4711",
+        "cost_usd": Decimal("-0.5"),
+        "price_version": "operator-1+x",
+        "corrects_offset": 17,
+        "newly_priced_tokens": 9,
+    },
     "TurnRecorded": {
         "turn_index": 3,
         "role": "ASSISTANT",
@@ -121,7 +145,7 @@ DEFAULTS: dict[str, Any] = {
     **dict.fromkeys(events.TOKEN_BUCKETS, 0),
     **dict.fromkeys(("turn_index", "content", "thinking", "tool_call_id", "model_call_id", "approval_id"), None),
     **dict.fromkeys(("mcp_server_id", "reason", "latency_ms", "first_token_ms", "timeout_ms", "error_message"), None),
-    **dict.fromkeys(("cost_usd", "reported_cost_usd"), None),
+    **dict.fromkeys(("cost_usd", "reported_cost_usd", "corrects_offset", "newly_priced_tokens"), None),
 }
 
 
