@@ -16,6 +16,10 @@ from procurator.query_api.queries.base import LIMIT_MAX
 _KEY = "a key of the operator"
 _ADMIN = {"Authorization": f"Bearer {_KEY}"}
 _ID = "0f9d6a8e-52d1-4a8e-9c1b-3a7d1f0b2c4d"
+#: Nobody listens there, whereas a stack of the developer's own may run on the default ports.
+_NOWHERE = Settings(
+    kafka_bootstrap_servers="127.0.0.1:1", schema_registry_url="http://127.0.0.1:1", clickhouse_url="http://127.0.0.1:1"
+)
 
 
 class _KeyOrNobody:
@@ -27,7 +31,7 @@ class _KeyOrNobody:
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[TestClient]:
-    with TestClient(create_app(Settings(), _KeyOrNobody()), raise_server_exceptions=False) as client:
+    with TestClient(create_app(_NOWHERE, _KeyOrNobody()), raise_server_exceptions=False) as client:
         yield client
 
 
@@ -41,7 +45,7 @@ def _problem(response: Any) -> dict[str, Any]:
 
 def _guarded() -> list[tuple[str, str]]:
     """Every operation under /v1: one that is added without a rule fails the tests that use this."""
-    paths = create_app(Settings(), AdminKey(_KEY)).openapi()["paths"]
+    paths = create_app(_NOWHERE, AdminKey(_KEY)).openapi()["paths"]
     return [
         (method.upper(), path.replace("{session_id}", _ID))
         for path, operations in paths.items()
