@@ -22,7 +22,6 @@ from procurator.query_api.routes import (
     audit,
     budgets,
     health,
-    index,
     keys,
     ledger,
     live,
@@ -32,6 +31,7 @@ from procurator.query_api.routes import (
     termination,
 )
 from procurator.query_api.services import Services
+from procurator.query_api.ui import install as ui
 
 _DESCRIPTION = (
     "The audit ledger of every agent interaction. Lists are `{items, next_cursor}`; times are RFC 3339 in UTC with "
@@ -77,7 +77,8 @@ def create_app(settings: Settings, authenticator: Authenticator) -> FastAPI:
         app.add_middleware(CORSMiddleware, **cors(origins))
     app.add_middleware(RequestLog, metrics=figures)
     problems.install(app)
-    for module in (index, health, metrics, sessions, session_parts, ledger, budgets, termination, keys, audit, live):
+    for module in (health, metrics, sessions, session_parts, ledger, budgets, termination, keys, audit, live):
         app.include_router(module.router)
+    ui.install(app, settings)
     problems.describe(app)
     return app

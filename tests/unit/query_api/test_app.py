@@ -115,12 +115,12 @@ def test_the_process_is_alive_whatever_its_neighbours_do(client: TestClient) -> 
     assert client.get("/healthz").json() == {"status": "ok"}
 
 
-def test_the_start_page_lists_the_operations_and_loads_nothing(client: TestClient) -> None:
-    response = client.get("/")
-    assert "GET /v1/sessions/{session_id}/turns" in response.text
-    assert 'href="/openapi.json"' in response.text
-    assert "<script" not in response.text
-    assert response.headers["content-security-policy"].startswith("default-src 'none'")
+def test_the_pages_ask_who_one_is_and_come_back(client: TestClient) -> None:
+    response = client.get("/sessions?q=agent:billing", follow_redirects=False)
+    assert (response.status_code, response.headers["location"]) == (
+        303,
+        "/signin?next=%2Fsessions%3Fq%3Dagent%3Abilling",
+    )
     assert client.get("/docs").status_code == client.get("/redoc").status_code == 404
 
 

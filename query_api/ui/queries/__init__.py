@@ -1,0 +1,1 @@
+"""What the pages read beside the queries of the API."""

@@ -1,0 +1,118 @@
+"""The list of sessions."""
+
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import RedirectResponse
+from pydantic import ValidationError
+
+from procurator.access import Permission
+from procurator.query_api import pages
+from procurator.query_api.auth import Access, requires
+from procurator.query_api.models.sessions import Session, Status
+from procurator.query_api.routes.common import InService
+from procurator.query_api.routes.filters import FilterParameters
+from procurator.query_api.search import SearchError, SessionFilter, parse, render
+from procurator.query_api.ui.page import PageRoute, Viewer
+from procurator.query_api.ui.queries.sessions import FoundSessions
+from procurator.query_api.ui.views import sessions as view
+
+router = APIRouter(route_class=PageRoute)
+
+Search = Annotated[Access, Depends(requires(Permission.SESSIONS_READ, "sessions.search"))]
+
+ROWS = 50
+_OWN = frozenset({"q", "sort", "cursor", "day_from", "day_to"})
+
+
+@router.get("/sessions")
+async def list_page(request: Request, access: Search, services: InService) -> Response:
+    """The sessions of a search. What the form picked becomes part of the search's text, and the address with it."""
+    viewer = Viewer(request, access.principal)
+    asked = request.query_params
+    try:
+        search = _search(viewer)
+    except SearchError as error:
+        await access.shown(item_count=0)
+        return _page(viewer, asked.get("q", ""), SessionFilter(), problem=error, status=HTTPStatus.UNPROCESSABLE_ENTITY)
+    sort = asked.get("sort", "")
+    if render(search) != asked.get("q", "") or asked.keys() - {"q", "sort", "cursor"}:
+        await access.shown(item_count=0)
+        return RedirectResponse(view.address(search, sort, asked.get("cursor")), HTTPStatus.SEE_OTHER)
+    return await _found(viewer, access, services, search, sort, asked.get("cursor"))
+
+
+async def _found(
+    viewer: Viewer, access: Access, services: InService, search: SessionFilter, sort: str, cursor: str | None
+) -> Response:
+    query = replace(FoundSessions(scope=access.scope, search=search), limit=ROWS)
+    if cursor is not None:
+        query = replace(query, after=pages.decode(query, cursor))
+    rows, following = pages.cut(query, await services.store.rows(query))
+    await access.shown(item_count=len(rows), filter={"q": render(search)})
+    return _page(
+        viewer,
+        render(search),
+        search,
+        sort=sort,
+        rows=[Session.model_validate(row) for row in map(services.liveness.shown, rows)],
+        next_href=view.address(search, sort, following) if following else None,
+        paged=cursor is not None,
+    )
+
+
+def _search(viewer: Viewer) -> SessionFilter:
+    """Return what the address asks for: its text, and what was picked beside it. Raises SearchError."""
+    asked = viewer.request.query_params
+    given: dict[str, Any] = {}
+    for name, value in asked.multi_items():
+        if value and name not in _OWN:
+            field = FilterParameters.model_fields.get(name)
+            is_list = field is not None and field.default_factory is list
+            given.setdefault(name, []).append(value) if is_list else given.update({name: value})
+    try:
+        picked = FilterParameters(**given).search()
+    except ValidationError as error:
+        name = str(error.errors()[0]["loc"][-1])
+        raise SearchError(name, f"{name}: there is no such filter", "agent:billing cost>0.5") from None
+    days = view.days(asked.get("day_from", ""), asked.get("day_to", ""), viewer.clock.zone)
+    return parse(asked.get("q", "")) & picked & days
+
+
+def _page(
+    viewer: Viewer, query: str, search: SessionFilter, status: HTTPStatus = HTTPStatus.OK, **context: Any
+) -> Response:
+    sort = context.pop("sort", "")
+    shown = {
+        "problem": None,
+        "rows": [],
+        "hits": {},
+        "facets": [],
+        "totals": None,
+        "paged": False,
+        "next_href": None,
+        "live": _can_be_watched(search),
+        **context,
+    }
+    return viewer.page(
+        "sessions.html",
+        status,
+        active="sessions",
+        query=query,
+        sort=sort,
+        chips=view.chips(search, sort),
+        heads=view.heads(search, sort or "-started", ("started",)),
+        first_href=view.address(search, sort),
+        statuses=[status.value for status in Status],
+        **shown,
+    )
+
+
+def _can_be_watched(search: SessionFilter) -> bool:
+    try:
+        search.require_live()
+    except SearchError:
+        return False
+    return True

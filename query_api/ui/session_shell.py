@@ -1,0 +1,71 @@
+"""The shell of a session's pages: the header, which every tab has, and the record that somebody looked."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import Depends, Request, Response
+
+from procurator.access import Permission
+from procurator.errors import Unavailable
+from procurator.query_api.auth import Access, requires
+from procurator.query_api.models.sessions import SessionDetail
+from procurator.query_api.problems import not_found
+from procurator.query_api.services import Services
+from procurator.query_api.ui.page import Viewer
+from procurator.query_api.ui.queries.trace import Errors, TraceExtent, row_of
+from procurator.query_api.ui.views import header
+
+Read = Annotated[Access, Depends(requires(Permission.SESSIONS_READ, "sessions.read"))]
+
+
+async def page_of(request: Request, access: Access, head: dict[str, Any], tab: str, **context: Any) -> Response:
+    """Return the page of a tab, once the audit has it."""
+    session: SessionDetail = head["session"]
+    await access.shown(owner_team_id=session.owner_team_id, details={"tab": tab})
+    viewer = Viewer(request, access.principal)
+    return viewer.page(f"session_{tab}.html", active="sessions", tab=tab, tabs=header.TABS, **head, **context)
+
+
+async def head_of(access: Access, services: Services, session_id: UUID) -> dict[str, Any]:
+    """Return what the header shows. Raises the problem 404 when there is no such session in scope."""
+    errors = Errors(scope=access.scope, session_id=session_id)
+    record, extent, bad, signed = await asyncio.gather(
+        services.sessions.read(access.scope, session_id),
+        extent_of(access, services, session_id),
+        services.store.rows(errors),
+        _or_none(services.proofs.heads()),
+    )
+    if record is None:
+        raise not_found(f"session {session_id} is not in the ledger, or not yours to see")
+    session = SessionDetail.model_validate(services.liveness.shown(record))
+    signed_head = signed[2].get(session.log_id) if signed else None
+    return {
+        "session": session,
+        "errors": bad,
+        "integrity": header.integrity(session, extent["last_leaf"], signed_head.size if signed_head else None),
+        "budget": _budget(services, session),
+        "may_terminate": access.principal.may(Permission.SESSIONS_TERMINATE),
+        "may_export": access.principal.may(Permission.SESSIONS_EXPORT),
+    }
+
+
+def _budget(services: Services, session: SessionDetail) -> header.BudgetShare | None:
+    try:
+        return header.tightest(session, services.budgets.budgets, services.budgets.status)
+    except Unavailable:
+        return None
+
+
+async def extent_of(access: Access, services: Services, session_id: UUID) -> dict[str, Any]:
+    """Return how far a session's first log goes."""
+    return row_of(await services.store.rows(TraceExtent(scope=access.scope, session_id=session_id)))
+
+
+async def _or_none(work: Awaitable[Any]) -> Any:
+    """Return what a badge shows, None while it cannot be had: a page does not wait for the signer."""
+    try:
+        return await work
+    except Unavailable:
+        return None

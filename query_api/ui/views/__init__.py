@@ -1,0 +1,1 @@
+"""View models: rows in, what a template shows out. Pure."""

@@ -1,0 +1,98 @@
+"""The message trace: turns and, where they occurred, the tool calls they triggered. Pure."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from markupsafe import Markup
+
+from procurator.query_api.models.records import Turn
+from procurator.query_api.ui.json_tree import tree
+from procurator.query_api.ui.markdown import to_html
+
+#: Turns of a window: what is rendered, fetched and laid out at once.
+WINDOW_TURNS = 50
+#: Longer messages are folded; longer ones still are cut, with a link to the whole text.
+FOLD_CHARS = 1_600
+FOLD_LINES = 24
+SHOWN_CHARS_MAX = 60_000
+
+_ICONS = {"USER": "user", "ASSISTANT": "agent", "TOOL": "tool", "SYSTEM": "gear"}
+_SPOKEN = {"USER": "User", "ASSISTANT": "Assistant", "TOOL": "Tool", "SYSTEM": "System"}
+
+
+@dataclass(frozen=True)
+class Body:
+    """A text as it is shown: ``html`` when it could be made readable, and whether it is folded or cut."""
+
+    text: str
+    html: Markup | None
+    folded: bool
+    cut: bool
+    chars: int
+
+
+@dataclass(frozen=True)
+class Item:
+    """A turn, its text ready to show, and the markers of the tool calls it triggered."""
+
+    turn: Turn
+    body: Body
+    thinking: Body | None
+    markers: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def icon(self) -> str:
+        """Name of the role's icon."""
+        return _ICONS.get(self.turn.role, "gear")
+
+    @property
+    def speaker(self) -> str:
+        """The role as people say it."""
+        return _SPOKEN.get(self.turn.role, self.turn.role)
+
+
+@dataclass(frozen=True)
+class Window:
+    """Turns ``first`` up to, not with, ``first + WINDOW_TURNS``."""
+
+    first: int
+    items: list[Item]
+    #: Calls whose turn was never recorded, or is not recorded yet.
+    orphans: list[dict[str, Any]]
+
+
+def window_of(turn_index: int) -> int:
+    """Return where the window begins that has this turn."""
+    return max(0, turn_index) // WINDOW_TURNS * WINDOW_TURNS
+
+
+def windows(last_turn: int) -> list[int]:
+    """Return where each window begins, up to that of the last turn."""
+    return list(range(0, last_turn + 1, WINDOW_TURNS))
+
+
+def window(first: int, turns: list[dict[str, Any]], markers: list[dict[str, Any]], exact: bool = False) -> Window:
+    """Return a window from the rows of its turns and markers; ``exact`` leaves every text as it was recorded."""
+    by_turn: dict[int, list[dict[str, Any]]] = {}
+    for marker in markers:
+        by_turn.setdefault(marker["turn_index"], []).append(marker)
+    items = []
+    for row in turns:
+        turn = Turn.model_validate(row)
+        # Of two turns with one index the first has the markers: they stand once.
+        own = by_turn.pop(turn.turn_index, [])
+        plain = exact or turn.role in ("TOOL", "SYSTEM")
+        thinking = None if not turn.thinking else body(turn.thinking, exact=exact)
+        items.append(Item(turn, body(turn.content, exact=exact, plain=plain), thinking, own))
+    return Window(first, items, [marker for rest in by_turn.values() for marker in rest])
+
+
+def body(text: str, *, exact: bool = False, plain: bool = False) -> Body:
+    """Return a text ready to show: JSON as a tree, else Markdown unless ``plain``, else as it is."""
+    cut = len(text) > SHOWN_CHARS_MAX
+    shown = text[:SHOWN_CHARS_MAX] if cut else text
+    html = None
+    if not exact and not cut:
+        html = tree(text) or (None if plain else to_html(text))
+    folded = len(text) > FOLD_CHARS or text.count("\n") >= FOLD_LINES
+    return Body(shown, html, folded, cut, len(text))
