@@ -11,7 +11,7 @@ from rich.table import Table
 
 from procurator.cli import EXIT_NO, console
 from procurator.cli.fetch import say
-from procurator.cli.up import DataDir, PortOffset, ready_line, running_stack
+from procurator.cli.up import DataDir, PortOffset, ready_line, running_stack, say_login_link
 
 if TYPE_CHECKING:
     from procurator.arrival import Select
@@ -48,6 +48,8 @@ def demo(
     seed = time.time_ns() % 2**32 if seed is None else seed
     with running_stack(data_dir, port_offset) as (stack, stop):
         print(ready_line(stack), flush=True)
+        if not once:
+            say_login_link(stack)
         clickhouse = ClickHouse(stack.clickhouse_url, "admin", stack.admin_key, "procurator")
         with Procurator(kafka_bootstrap_servers=stack.kafka, schema_registry_url=stack.registry_url) as sdk:
             say(f"publishing {sessions} sessions of the past day (seed {seed})")
@@ -144,7 +146,7 @@ def _play_live(sdk: "Procurator", stack: "Stack", stop: "Stop", seed: int) -> No
         target=simulate_live, args=(sdk, over), kwargs={"seed": seed + 1, "looping": True}, name="fleet"
     )
     player.start()
-    say(f"the fleet is at work; read it at {stack.api_url}/v1/sessions, stop with Ctrl-C")
+    say(f"the fleet is at work; watch it at {stack.api_url}/sessions, stop with Ctrl-C")
     say(f"the agent {LOOPER.agent_id} loops; each time it has spent {_LOOP_LIMIT_USD} USD, its budget stops it")
     stop.wait()
     say("stopping the fleet, then the stack")

@@ -33,6 +33,7 @@ def register(app: typer.Typer) -> None:
         """Run Kafka, the schema registry, ClickHouse and all components here until Ctrl-C or SIGTERM."""
         with running_stack(data_dir, port_offset, only) as (stack, stop):
             print(ready_line(stack), flush=True)
+            say_login_link(stack)
             stop.wait()
             say("stopping")
         raise typer.Exit(stop.exit_code)
@@ -82,3 +83,19 @@ def ready_line(stack: "Stack") -> str:
     }
     running = stack.config.components
     return " ".join(["ready", *(f"{name}={url}" for name, (of, url) in addresses.items() if of in running)])
+
+
+def say_login_link(stack: "Stack") -> None:
+    """Say the address that signs a browser in once; nothing where the API does not run."""
+    if "api" not in stack.config.components:
+        return
+    import httpx
+
+    headers = {"Authorization": f"Bearer {stack.admin_key}"}
+    try:
+        made = httpx.post(f"{stack.api_url}/signin/links", headers=headers, timeout=30, trust_env=False)
+        link = made.raise_for_status().json()
+    except httpx.HTTPError as error:  # the stack restarts what has just died; the key opens the pages as well
+        say(f"no link to sign in: {error}")
+        return
+    say(f"sign in once, within {link['expires_in_s'] // 60} minutes: {stack.api_url}{link['path']}")
