@@ -24,7 +24,7 @@ from procurator.bench.corpus import stream
 from procurator.events import TURN_RECORDED
 from procurator.kafka import Topics, producer_config
 from procurator.producers import Procurator, Session
-from procurator.producers.transport import QUEUE_EVENTS_MAX, QUEUE_KIB_MAX
+from procurator.producers.broker import LIBRDKAFKA_EVENTS_MAX, LIBRDKAFKA_KIB_MAX
 from procurator.registry import Registry
 from procurator.topics import SESSION_EVENTS
 
@@ -96,7 +96,11 @@ def _records(count: int) -> list[dict[str, Any]]:
 
 def _sdk(bootstrap_servers: str, registry_url: str, records: list[dict[str, Any]]) -> tuple[Send, Finish]:
     procurator = Procurator(
-        kafka_bootstrap_servers=bootstrap_servers, schema_registry_url=registry_url, queue_wait_s=60, environment={}
+        kafka_bootstrap_servers=bootstrap_servers,
+        schema_registry_url=registry_url,
+        on_full="block",
+        queue_wait_s=60,
+        environment={},
     )
     sessions: list[Session] = [procurator.session(agent="bench").start() for _ in range(_SESSIONS)]
     work = cycle(list(zip(cycle(sessions), [record["payload"][1]["content"] for record in records], strict=False)))
@@ -119,7 +123,7 @@ def _plain(bootstrap_servers: str, registry_url: str, records: list[dict[str, An
         load_schema("session_event").text,
         conf={"auto.register.schemas": False, "subject.name.strategy": record_subject_name_strategy},
     )
-    bounds = {"queue.buffering.max.messages": QUEUE_EVENTS_MAX, "queue.buffering.max.kbytes": QUEUE_KIB_MAX}
+    bounds = {"queue.buffering.max.messages": LIBRDKAFKA_EVENTS_MAX, "queue.buffering.max.kbytes": LIBRDKAFKA_KIB_MAX}
     producer = Producer(producer_config(bootstrap_servers, **bounds))
     context = SerializationContext(SESSION_EVENTS.name, MessageField.VALUE)
     confirmed = 0

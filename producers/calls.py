@@ -21,6 +21,7 @@ from procurator.producers.json_text import safe_text, to_json
 from procurator.producers.limits import clean
 from procurator.producers.scope import Scope
 from procurator.producers.tasks import Guard, is_cancellation
+from procurator.producers.vendor_usage import usage_of
 
 if TYPE_CHECKING:
     from threading import Event
@@ -199,6 +200,7 @@ class ModelCall(_Call):
     def complete(
         self,
         *,
+        usage: object = None,
         input_tokens: int = 0,
         cached_input_tokens: int = 0,
         cache_write_tokens: int = 0,
@@ -216,13 +218,19 @@ class ModelCall(_Call):
         """Record the end of the call and its usage now; leaving the block then records nothing more.
 
         The buckets are disjoint: ``input_tokens`` without those read from or written to a cache, ``output_tokens``
-        without reasoning. ``model`` is the one that answered, if it is not the one asked. ``estimated`` names the
-        fields that are guesses. Raises UserError for a negative number and for a second completion. Once the session
-        was terminated the call is recorded as CANCELLED, with its usage, since that is owed, and SessionTerminated
-        raised.
+        without reasoning. ``usage`` is what the vendor's response reports instead, as it is, see `vendor_usage`; what
+        has none of the known shapes stands as zero tokens, estimated. ``model`` is the one that answered, if it is not
+        the one asked. ``estimated`` names the fields that are guesses. Raises UserError for a negative number and for a
+        second completion. Once the session was terminated the call is recorded as CANCELLED, with its usage, since that
+        is owed, and SessionTerminated raised.
         """
         status, error_message, _ = self._judge(status, error_message)
         tokens = (input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens)
+        if usage is not None:
+            if any(tokens):
+                raise UserError("usage: give either what the vendor reported or the tokens, not both")
+            *tokens, guesses = usage_of(usage)
+            estimated = (*estimated, *guesses)
         payload = {
             "model_call_id": self.id,
             "provider": self._provider,

@@ -7,22 +7,31 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from procurator.avro_schemas.codec import load_schema
 from procurator.clock import now_us
 from procurator.errors import UserError
-from procurator.events import SessionEvent
+from procurator.events import LABELS_MAX, SessionEvent
+from procurator.producers.broker import Broker
 from procurator.producers.calls import at_least_zero
+from procurator.producers.control import SharedControl
 from procurator.producers.controlled import OnSignal
 from procurator.producers.defaults import Defaults
+from procurator.producers.delivery import Delivery
 from procurator.producers.entropy import random_16, random_uuid
 from procurator.producers.errors import DeliveryFailed
+from procurator.producers.frames import Head
 from procurator.producers.json_text import safe_text
 from procurator.producers.limits import clean, fit
 from procurator.producers.link import Link
-from procurator.producers.session import Emit, Session
+from procurator.producers.outbox import OnFull, QueuePolicy
+from procurator.producers.session import Emit, Hooks, Session
+from procurator.producers.spool import Spool
 from procurator.producers.transport import Transport
+from procurator.topics import SESSION_EVENTS
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +44,7 @@ QUEUE_WAIT_S = 5.0
 FLUSH_S = 30.0
 RUNTIME = "procurator-sdk/0.1"
 
+_all: "weakref.WeakSet[Procurator]" = weakref.WeakSet()
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 
 
@@ -56,7 +66,10 @@ class Procurator:
         schema_registry_url: str | None = None,
         emitter_id: str | None = None,
         heartbeat_s: float = HEARTBEAT_S,
+        on_full: OnFull | None = None,
         queue_wait_s: float = QUEUE_WAIT_S,
+        spool_dir: str | os.PathLike[str] | None = None,
+        spool_bytes_max: int | None = None,
         flush_s: float = FLUSH_S,
         control: bool | None = None,
         clock: Callable[[], int] = now_us,
@@ -65,10 +78,11 @@ class Procurator:
     ) -> None:
         """Take defaults for every session; what is None comes from the environment (``PROCURATOR_ORG_ID``, …).
 
-        ``heartbeat_s``: a session silent for so long says that it lives. ``queue_wait_s``: how long an event may wait
-        for room in the queue before Backpressure is raised. ``flush_s``: how long closing waits for Kafka. ``control``:
-        whether sessions obey signals (terminate, pause, resume), by default they do. ``clock`` gives ``occurred_at`` in
-        µs since the epoch. ``transport`` replaces Kafka, see `procurator.producers.memory`. Raises UserError for a
+        ``heartbeat_s``: a session silent for so long says that it lives. ``on_full``: what happens to events that Kafka
+        does not take, see `QueuePolicy`; ``queue_wait_s``: how long a call may wait for room. ``spool_dir`` holds them
+        on disk, at most ``spool_bytes_max``. ``flush_s``: how long closing waits for Kafka. ``control``: whether
+        sessions obey signals (terminate, pause, resume), by default they do. ``clock`` gives ``occurred_at`` in µs
+        since the epoch. ``transport`` replaces Kafka, see `procurator.producers.memory`. Raises UserError for a
         variable that makes no sense.
         """
         self._defaults = Defaults.from_environment(environment)
@@ -78,9 +92,11 @@ class Procurator:
         self._user = user or self._defaults.user_id
         self._bootstrap_servers = kafka_bootstrap_servers or self._defaults.kafka_bootstrap_servers
         self._schema_registry_url = schema_registry_url or self._defaults.schema_registry_url
-        self.emitter_id = emitter_id or f"runtime-{random_16().hex()}"
+        self.emitter_id = clean(emitter_id) if emitter_id else f"runtime-{random_16().hex()}"
         self._heartbeat_s = heartbeat_s
-        self._queue_wait_s = queue_wait_s
+        self._policy = QueuePolicy(on_full or self._defaults.when_full, queue_wait_s)
+        self._spool_dir = Path(spool_dir or self._defaults.spool_dir).expanduser()
+        self._spool_bytes_max = spool_bytes_max or self._defaults.spool_size
         self._flush_s = flush_s
         self._control = self._defaults.obeys if control is None else control
         self._clock = clock
@@ -88,6 +104,7 @@ class Procurator:
         self._lock = threading.Lock()
         self._link: Link | None = None
         self._finalizer: weakref.finalize[..., Any] | None = None
+        _all.add(self)
 
     def session(
         self,
@@ -111,6 +128,7 @@ class Procurator:
         runtime: str = RUNTIME,
         on_signal: OnSignal | None = None,
         control: bool = True,
+        durable: bool = False,
         clock: Callable[[], int] | None = None,
     ) -> Session:
         """Return a session that starts when its block is entered.
@@ -119,7 +137,8 @@ class Procurator:
         ``initiator`` is USER where there is a user, else SYSTEM; ``origin`` follows from ``schedule_id``,
         ``workflow_id`` or ``parent_session_id``, else API. ``session_id`` is drawn unless given (a UUID). ``on_signal``
         is called with each signal to the session, in a thread of ours that serves every session: it must not wait.
-        ``control=False`` lets this session ignore signals. Raises UserError for a value that makes no sense.
+        ``control=False`` lets this session ignore signals. ``durable``: each call returns only once its event would
+        survive the death of this process, see `confirm`. Raises UserError for a value that makes no sense.
         """
         agent_id = safe_text(agent or self._agent)
         user_id = user or self._user
@@ -140,41 +159,50 @@ class Procurator:
             "workflow_run_id": workflow_run_id,
             "parent_session_id": None if parent_session_id is None else _uuid("parent_session_id", parent_session_id),
             "timeout_s": at_least_zero("timeout_s", timeout_s),
-            "labels": {clean(safe_text(name)): safe_text(value) for name, value in (labels or {}).items()},
+            "labels": _labels(labels or {}),
             "runtime": runtime,
         }
         session_id = random_uuid() if session_id is None else _uuid("session_id", session_id)
         emit = self._emitter(session_id, org_id or self._org_id, agent_id, owner_team_id or self._owner_team_id)
         opened = partial(self._opened, controlled=control)
-        return Session(session_id, started, emit, clock or self._clock, opened, self._closed, on_signal)
+        hooks = Hooks(emit, opened, self._closed, self._lost, self.confirm)
+        return Session(session_id, started, hooks, clock or self._clock, on_signal, durable)
 
     def publish(self, event: SessionEvent) -> None:
         """Send one event that is complete already, for example of a recorded session. Raises Backpressure."""
         self._connected().send(event["session_id"].encode(), event)
 
     def connect(self) -> None:
-        """Connect now rather than at the first event, to learn early that Kafka or the registry is away."""
-        self._connected()
+        """Connect now rather than in the background.
 
-    def flush(self, deadline_s: float | None = None) -> None:
-        """Wait until Kafka has confirmed every event so far, at most ``deadline_s``.
+        Raises Unavailable when Kafka or the registry is away, UserError when they are not set up. Without it nobody
+        is told but the log: events go to disk until they can be delivered.
+        """
+        self._connected().transport.check()
 
-        Raises DeliveryFailed saying exactly what is not confirmed. Blocks: in asyncio use `asyncio.to_thread`.
+    def flush(self, deadline_s: float | None = None) -> int:
+        """Wait until Kafka has confirmed every event so far, at most ``deadline_s``; what it has not is then on disk.
+
+        Returns how many events of this process are on disk, 0 when all are confirmed. Raises DeliveryFailed saying
+        exactly what is neither. Blocks: in asyncio use `asyncio.to_thread`.
+        """
+        return 0 if self._link is None else self._link.flush(self._flush_s if deadline_s is None else deadline_s)
+
+    def confirm(self, deadline_s: float | None = None) -> None:
+        """Return once every event so far is durable: confirmed by Kafka, or on disk (and synced); kill -9 loses none.
+
+        Raises Unavailable when it is neither within ``deadline_s``. Blocks, usually for some ms.
         """
         if self._link is not None:
-            self._link.transport.flush(self._flush_s if deadline_s is None else deadline_s)
+            self._link.transport.confirm(self._flush_s if deadline_s is None else deadline_s)
 
-    def close(self, deadline_s: float | None = None) -> None:
-        """Deliver what is queued and let go of the connection; a later session connects again.
-
-        Raises DeliveryFailed saying exactly what was not delivered within ``deadline_s``.
-        """
+    def close(self, deadline_s: float | None = None) -> int:
+        """Do as `flush`, and let go of the connection; a later session connects again."""
         with self._lock:
             link, self._link = self._link, None
             if self._finalizer is not None:
                 self._finalizer.detach()
-        if link is not None:
-            link.close(self._flush_s if deadline_s is None else deadline_s)
+        return 0 if link is None else link.close(self._flush_s if deadline_s is None else deadline_s)
 
     def __enter__(self) -> Self:
         return self
@@ -227,19 +255,33 @@ class Procurator:
         with self._lock:
             if self._link is None:
                 if self._given_transport is not None:
-                    self._link = Link(self._given_transport, 1, self._heartbeat_s, self._flush_s)
+                    self._link = Link(self._given_transport, self._heartbeat_s, self._flush_s)
                 else:
-                    self._link = Link.connect(
-                        self._bootstrap_servers,
-                        self._schema_registry_url,
-                        self._queue_wait_s,
-                        self._heartbeat_s,
-                        self._flush_s,
-                        self._control,
-                    )
+                    self._link = self._new_link()
                 self._finalizer = weakref.finalize(self, self._link.orphan)
                 self._finalizer.atexit = False  # The link sees to that by itself.
             return self._link
+
+    def _new_link(self) -> Link:
+        where = self._bootstrap_servers, self._schema_registry_url
+        spool = None
+        if self._policy.on_full == "spool":
+            head = Head(load_schema(SESSION_EVENTS.schema).text, self._bootstrap_servers)
+            spool = Spool(self._spool_dir, head, self._spool_bytes_max)
+        delivery = Delivery(partial(Broker, *where), self._policy, spool)
+        link = Link(delivery, self._heartbeat_s, self._flush_s, SharedControl(*where) if self._control else None)
+        delivery.on_refused = link.refused
+        return link
+
+    def _forked(self) -> None:
+        """Begin anew in a forked child, as another emitter: the parent goes on counting."""
+        link, self._link = self._link, None
+        self._lock = threading.Lock()
+        self.emitter_id = f"{self.emitter_id[:64]}-fork-{random_16().hex()}"
+        if self._finalizer is not None:
+            self._finalizer.detach()
+        if link is not None:
+            link.forget()
 
     def _opened(self, session: Session, controlled: bool) -> None:
         self._connected().opened(session, controlled)
@@ -247,6 +289,16 @@ class Procurator:
     def _closed(self, session: Session) -> None:
         if self._link is not None:
             self._link.closed(session)
+
+    def _lost(self, session: Session) -> None:
+        if self._link is not None:
+            self._link.lost(session)
+
+
+def _labels(labels: Mapping[str, Any]) -> dict[str, str]:
+    if len(labels) > LABELS_MAX:
+        raise UserError(f"labels: {len(labels)} are given, a session has at most {LABELS_MAX}")
+    return {clean(safe_text(name)): safe_text(value) for name, value in labels.items()}
 
 
 def _origin(schedule_id: str | None, workflow_id: str | None, parent_session_id: str | None) -> Origin:
@@ -268,3 +320,11 @@ def _uuid(name: str, value: str) -> str:
     if not _UUID(text):
         raise UserError(f"{name}: {value!r} is no UUID")
     return text
+
+
+def _after_fork() -> None:
+    for procurator in list(_all):
+        procurator._forked()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -6,6 +6,7 @@ are told once it is back.
 """
 
 import logging
+import os
 import threading
 import time
 from collections import Counter
@@ -14,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from procurator.avro_schemas.codec import Decoder, load_schema
 from procurator.errors import ProcuratorError, Rejected, Unavailable
+from procurator.producers import exits
+from procurator.producers.broker import librdkafka_log
 from procurator.producers.dispatch import Dispatch
-from procurator.producers.transport import librdkafka_log
 from procurator.topics import CONTROL
 
 if TYPE_CHECKING:
@@ -177,6 +179,19 @@ def _offsets(consumer: "Consumer", times_ms: dict[int, int]) -> dict[int, int]:
 _shared: dict[tuple[str, str], Control] = {}
 _users: Counter[tuple[str, str]] = Counter()
 _shared_lock = threading.Lock()
+
+
+def _after_fork() -> None:
+    """Forget the parent's consumers in a forked child, whose sessions get one of their own."""
+    global _shared_lock
+    for control in _shared.values():
+        exits.pin(control)
+    _shared.clear()
+    _users.clear()
+    _shared_lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 class SharedControl:

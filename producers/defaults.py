@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from procurator.errors import UserError
+from procurator.producers.outbox import ON_FULL, OnFull
 
 KAFKA_BOOTSTRAP_SERVERS = "127.0.0.1:9092"
 SCHEMA_REGISTRY_URL = "http://127.0.0.1:8081/apis/ccompat/v7"
@@ -25,6 +26,9 @@ class Defaults:
     agent_name: str | None = None
     user_id: str | None = None
     control: str = "on"
+    on_full: str = "spool"
+    spool_dir: str = "~/.local/state/procurator/spool"
+    spool_bytes_max: str = str(1024**3)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Defaults":
@@ -39,3 +43,19 @@ class Defaults:
             return {"on": True, "off": False}[self.control.lower()]
         except KeyError:
             raise UserError(f"PROCURATOR_CONTROL: {self.control!r} is neither on nor off") from None
+
+    @property
+    def when_full(self) -> OnFull:
+        """What to do with an event for which there is no room. Raises UserError for ``PROCURATOR_ON_FULL`` unknown."""
+        for known in ON_FULL:
+            if self.on_full.lower() == known:
+                return known
+        raise UserError(f"PROCURATOR_ON_FULL: {self.on_full!r} is none of {', '.join(ON_FULL)}")
+
+    @property
+    def spool_size(self) -> int:
+        """How many bytes may be on disk. Raises UserError when ``PROCURATOR_SPOOL_BYTES_MAX`` is no number."""
+        try:
+            return int(self.spool_bytes_max)
+        except ValueError:
+            raise UserError(f"PROCURATOR_SPOOL_BYTES_MAX: {self.spool_bytes_max!r} is no number of bytes") from None

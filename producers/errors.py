@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from procurator.errors import ProcuratorError
+from procurator.errors import Backpressure, ProcuratorError
 
 TerminalStatus = Literal["COMPLETED", "FAILED", "TERMINATED", "TIMEOUT"]
 
@@ -43,6 +43,7 @@ class FailedEvent:
     session_id: str
     event_id: str
     reason: str
+    sequence: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,10 @@ class Unconfirmed:
 
     session_id: str
     count: int
+
+
+class Dropped(Backpressure):
+    """There was no room for an event, and the policy is not to wait: it is dropped, and its session records a gap."""
 
 
 class DeliveryFailed(ProcuratorError):

@@ -1,6 +1,5 @@
-"""IO: the way from a process's sessions to the topic: encoding, a transport, and the one thread that keeps them."""
+"""IO: the way from a process's sessions to their transport: encoding, and the one thread that keeps them."""
 
-import atexit
 import logging
 import threading
 import time
@@ -9,8 +8,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from procurator.avro_schemas.codec import load_schema
-from procurator.producers.errors import DeliveryFailed
-from procurator.producers.transport import KafkaTransport, Transport
+from procurator.producers import exits
+from procurator.producers.errors import DeliveryFailed, FailedEvent
+from procurator.producers.transport import Transport
 from procurator.producers.wire import Encoder
 
 if TYPE_CHECKING:
@@ -19,64 +19,37 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_SERVE_S = 0.1
-_SCHEMA = load_schema("session_event")
+_LOOK_EVERY_S = 5.0
+_ENCODE = Encoder(load_schema("session_event")).encode
 _open: "set[Link]" = set()
 
 
 class Link:
-    """Sends encoded events. One daemon thread handles confirmations and heartbeats for all sessions of the process."""
+    """Sends encoded events. One daemon thread handles delivery, heartbeats and gaps for all sessions of the process."""
 
     def __init__(
-        self,
-        transport: Transport,
-        schema_id: int,
-        heartbeat_s: float,
-        flush_s: float,
-        control: "SharedControl | None" = None,
+        self, transport: Transport, heartbeat_s: float, flush_s: float, control: "SharedControl | None" = None
     ) -> None:
         """Without ``control``, sessions are told nothing."""
         self.transport = transport
         self._control = control
         self._flush_s = flush_s
         self._is_orphan = False
-        self._encode = Encoder(_SCHEMA, schema_id).encode
         self._heartbeat_s = heartbeat_s
+        self._look_at_s = 0.0
         self._lock = threading.Lock()
         # Weak, so that a session its agent has dropped falls silent rather than looking alive for ever.
         self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+        self._gapped: set[Session] = set()
         self._closing = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="procurator-keeper", daemon=True)
         _open.add(self)
+        exits.install(_finish_all)
         self._keeper.start()
-
-    @classmethod
-    def connect(
-        cls,
-        bootstrap_servers: str,
-        schema_registry_url: str,
-        queue_wait_s: float,
-        heartbeat_s: float,
-        flush_s: float,
-        control: bool,
-    ) -> "Link":
-        """Return a link to a cluster. Raises Unavailable when Kafka or registry is away, UserError without setup."""
-        from procurator.producers.control import SharedControl
-        from procurator.registry import Registry
-
-        registry = Registry(schema_registry_url)
-        try:
-            schema_id = registry.schema_id(_SCHEMA)
-        finally:
-            registry.close()
-        transport = KafkaTransport(bootstrap_servers, queue_wait_s)
-        transport.check()
-        signals = SharedControl(bootstrap_servers, schema_registry_url) if control else None
-        return cls(transport, schema_id, heartbeat_s, flush_s, signals)
 
     def send(self, key: bytes, event: Mapping[str, Any]) -> None:
         """Hand over one event (`procurator.events.SessionEvent`). Raises Backpressure when it was not taken."""
-        self.transport.send(key, self._encode(event))
+        self.transport.send(key, _ENCODE(event))
 
     def opened(self, session: "Session", controlled: bool) -> None:
         """Let a session be heard of while it is silent and, if ``controlled``, hear signals."""
@@ -92,18 +65,38 @@ class Link:
         if self._control is not None:
             self._control.closed(session)
 
-    def close(self, deadline_s: float) -> None:
-        """Deliver what is queued, then let go. Raises DeliveryFailed saying what was not delivered."""
+    def lost(self, session: "Session") -> None:
+        """A session has a gap to tell, also when it is over and nobody holds it any more."""
+        self._gapped.add(session)
+
+    def refused(self, event: FailedEvent) -> None:
+        """Kafka will never take an event: its session, if it still lives here, tells of the gap."""
+        with self._lock:
+            sessions = [session for session in self._sessions if session.session_id == event.session_id]
+        for session in sessions:
+            session.lost(event.sequence, f"refused by Kafka: {event.reason}")
+
+    def flush(self, deadline_s: float, patient: bool = True) -> int:
+        """Do as `Transport.flush`, and tell of gaps as soon as there is room for that."""
+        on_disk = self.transport.flush(deadline_s, patient)
+        if self._gapped:
+            self._tell_gaps()
+            on_disk = self.transport.flush(deadline_s, patient)
+        return on_disk
+
+    def close(self, deadline_s: float, patient: bool = True) -> int:
+        """Deliver what is queued, then let go; as `flush` otherwise."""
         try:
-            self.transport.flush(deadline_s)
+            return self.flush(deadline_s, patient)
         finally:
             self._closing.set()
+            self.transport.woken.set()
             if self._control is not None:
                 self._control.close()
-            self.transport.close()
-            _open.discard(self)
             if threading.current_thread() is not self._keeper:
                 self._keeper.join()
+            self.transport.close()
+            _open.discard(self)
 
     def orphan(self) -> None:
         """Let the keeper deliver what is queued and close: nobody holds the Procurator any more.
@@ -115,21 +108,38 @@ class Link:
     def finish(self) -> None:
         """Close; what was not delivered is logged, since there is nobody left to raise it to."""
         try:
-            self.close(self._flush_s)
+            if on_disk := self.close(self._flush_s, patient=False):
+                log.warning("%d events are on disk; the next process that connects to this cluster sends them", on_disk)
         except DeliveryFailed as failure:
             log.error("%s", failure)
 
+    def forget(self) -> None:
+        """Let go in a forked child: the parent has the thread, and delivers."""
+        _open.discard(self)
+        self.transport.forget()
+        exits.pin(self)
+
     def _keep(self) -> None:
-        pause_s = min(_SERVE_S, self._heartbeat_s / 4)
-        look_at = 0.0
-        while not self._closing.wait(pause_s):
-            self.transport.serve()
+        while not self._closing.is_set():
+            pause_s = min(self.transport.serve(), self._heartbeat_s / 4)
             if self._is_orphan:
-                self.finish()
+                self._finish_here()
                 return
-            if time.monotonic() >= look_at:
+            if time.monotonic() >= self._look_at_s:
+                self._look_at_s = time.monotonic() + min(_LOOK_EVERY_S, self._heartbeat_s / 4)
                 self._beat()
-                look_at = time.monotonic() + min(5.0, self._heartbeat_s / 4)
+            if self._gapped:
+                self._tell_gaps()
+            self.transport.woken.wait(pause_s)
+            self.transport.woken.clear()
+
+    def _finish_here(self) -> None:
+        """Finish in the keeper's own thread, with another one in its place."""
+        closer = threading.Thread(target=self.finish, name="procurator-closer", daemon=True)
+        closer.start()
+        while not self._closing.is_set():
+            self.transport.woken.wait(self.transport.serve())
+            self.transport.woken.clear()
 
     def _beat(self) -> None:
         with self._lock:
@@ -141,8 +151,12 @@ class Link:
             except Exception as error:  # noqa: BLE001
                 log.warning("no heartbeat of session %s: %s", session.session_id, error)
 
+    def _tell_gaps(self) -> None:
+        for session in list(self._gapped):
+            if session.tell_gap():
+                self._gapped.discard(session)
 
-@atexit.register
+
 def _finish_all() -> None:
     for link in list(_open):
         link.finish()

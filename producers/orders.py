@@ -100,6 +100,11 @@ class Orders:
             self._change()
             return True
 
+    def forked(self) -> None:
+        """Go on in a forked child: a thread of the parent may have held the lock."""
+        self._changed = threading.Condition()
+        self._wakers = []
+
     def close(self) -> TerminateSignal | None:
         """The session is about to end: return what it was terminated by, if anything; later signals change nothing."""
         with self._changed:

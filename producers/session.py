@@ -1,13 +1,17 @@
 """A session as its runtime sees it: a block that records what happens in it, from any thread or task."""
 
+import os
 import threading
 import time
 import traceback
+import weakref
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol, get_args
 
 from procurator.errors import Backpressure, UserError
 from procurator.events import (
+    GAP,
     HEARTBEAT,
     SESSION_ENDED,
     SESSION_STARTED,
@@ -16,9 +20,10 @@ from procurator.events import (
 from procurator.producers.calls import ModelCall, ToolCall
 from procurator.producers.controlled import Controlled, OnSignal
 from procurator.producers.entropy import random_16
-from procurator.producers.errors import SessionTerminated, TerminalStatus, TerminateSignal
+from procurator.producers.errors import Dropped, SessionTerminated, TerminalStatus, TerminateSignal
+from procurator.producers.gap import Gap
 from procurator.producers.json_text import safe_text, to_json
-from procurator.producers.tasks import is_stop
+from procurator.producers.tasks import Tasks, is_stop
 
 #: What chat formats call the roles, in upper case, and what the ledger calls them.
 ROLES = {
@@ -31,14 +36,26 @@ ROLES = {
 }
 _TERMINAL = get_args(TerminalStatus)
 STACK_CHARACTERS_MAX = 64 * 1024
+_started: "weakref.WeakSet[Session]" = weakref.WeakSet()
 
 
 class Emit(Protocol):
-    """Sends one event of one session; raises Backpressure when it was not taken."""
+    """Sends one event of one session; raises Backpressure, or Dropped, when it was not taken."""
 
     def __call__(
         self, sequence: int, occurred_at: int, kind: str, payload: dict[str, Any], estimated: list[str]
     ) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What a session asks of its `Procurator`. ``lost``: there is a gap to tell; ``confirm`` waits for safety."""
+
+    emit: Emit
+    opened: Callable[["Session"], None]
+    closed: Callable[["Session"], None]
+    lost: Callable[["Session"], None]
+    confirm: Callable[[], None]
 
 
 class Session(Controlled):
@@ -54,19 +71,20 @@ class Session(Controlled):
         self,
         session_id: str,
         started: dict[str, Any],
-        emit: Emit,
+        hooks: Hooks,
         clock: Callable[[], int],
-        opened: Callable[["Session"], None],
-        closed: Callable[["Session"], None],
         on_signal: OnSignal | None = None,
+        durable: bool = False,
     ) -> None:
         """Prepare a session that is yet to start. ``started`` is the payload of its first event."""
         super().__init__(session_id, started["parent_session_id"], on_signal)
         self._started = started
-        self._send = emit
+        self._hooks = hooks
+        self._send = hooks.emit
         self._clock = clock
-        self._opened = opened
-        self._closed = closed
+        self._durable = durable
+        self._gap = Gap()
+        self._is_ours = True
         self._lock = threading.Lock()
         self._sequence = 0
         self._turns = 0
@@ -125,7 +143,8 @@ class Session(Controlled):
                 },
             )
             self._turns += 1
-            return index
+        self._confirm()
+        return index
 
     def tool_call(
         self,
@@ -214,7 +233,8 @@ class Session(Controlled):
                 },
             )
             self._state = "ended"
-        self._closed(self)
+        self._confirm()
+        self._hooks.closed(self)
 
     def emit(self, kind: str, payload: dict[str, Any], estimated: list[str] | None = None) -> None:
         """Send one event of any kind (`procurator.events`). Raises Backpressure when it was not taken.
@@ -228,6 +248,24 @@ class Session(Controlled):
         """Send one event that belongs into the ledger even when the session was terminated: how its calls ended."""
         with self._lock:
             self._emit(kind, payload, estimated)
+        self._confirm()
+
+    def lost(self, sequence: int, reason: str) -> None:
+        """An event of this session will never arrive: the ledger is told with the next one. From any thread."""
+        self._gap.add(sequence, reason)
+        self._hooks.lost(self)
+
+    def tell_gap(self) -> bool:
+        """Tell the ledger what was lost, if no thread is just about to; return whether it knows."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            self._tell_gap()
+        except Backpressure:
+            pass  # Later, when there is room.
+        finally:
+            self._lock.release()
+        return not self._gap.pending
 
     def heartbeat(self, idle_s_min: float) -> None:
         """Say that the session lives, if it has been silent for ``idle_s_min`` and no thread is just about to speak."""
@@ -250,9 +288,39 @@ class Session(Controlled):
         """Send an event with the lock held: its number is taken only once it has been accepted, so none is missing."""
         if self._state == "new" and kind != SESSION_STARTED:
             raise UserError("the session has not started: use it as `with procurator.session(…) as session:`")
-        self._send(self._sequence, self._clock(), kind, payload, estimated or [])
+        if self._gap.pending:
+            self._tell_gap()
+        try:
+            self._send(self._sequence, self._clock(), kind, payload, estimated or [])
+        except Dropped as why:
+            self.lost(self._sequence, str(why))
         self._sequence += 1
         self._spoke = time.monotonic()
+
+    def _tell_gap(self) -> None:
+        gap = self._gap.take()
+        if gap is None:
+            return
+        try:
+            self._send(self._sequence, self._clock(), GAP, dict(gap), [])
+            self._sequence += 1
+        except Backpressure as error:
+            self._gap.put_back(gap)
+            if not isinstance(error, Dropped):
+                raise
+
+    def _confirm(self) -> None:
+        if self._durable:
+            self._hooks.confirm()
+
+    def _forked(self) -> None:
+        """Go on in a forked child as another emitter; the session is the parent's, who ends it."""
+        self._lock = threading.Lock()
+        self._gap = Gap()
+        self._sequence = 0
+        self._is_ours = False
+        self.orders.forked()
+        self.tasks = Tasks()
 
     def _begin(self) -> None:
         with self._lock:
@@ -261,7 +329,9 @@ class Session(Controlled):
             self._emit(SESSION_STARTED, self._started)
             self._state = "open"
             self._began = time.monotonic()
-        self._opened(self)
+        _started.add(self)
+        self._confirm()
+        self._hooks.opened(self)
 
     def _enter(self) -> None:
         self._begin()
@@ -269,6 +339,8 @@ class Session(Controlled):
         self._guard = self.tasks.enter()
 
     def _leave(self, error: BaseException | None) -> None:
+        if not self._is_ours:
+            return
         if self.orders.terminated is not None:
             self.end("TERMINATED", error=None if error is None or is_stop(error) else error)
         elif isinstance(error, SessionTerminated) and error.session_id in (None, self.session_id):
@@ -297,3 +369,11 @@ def describe(error: BaseException) -> dict[str, Any]:
         "message": safe_text(error),
         "stack": stack and stack[-STACK_CHARACTERS_MAX:],
     }
+
+
+def _after_fork() -> None:
+    for session in list(_started):
+        session._forked()
+
+
+os.register_at_fork(after_in_child=_after_fork)

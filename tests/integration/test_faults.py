@@ -58,6 +58,7 @@ class Load:
             owner_team_id="payments",
             kafka_bootstrap_servers=self.stack.kafka,
             schema_registry_url=self.stack.registry_url,
+            on_full="block",
             queue_wait_s=60.0,
             flush_s=60.0,
         ) as sdk:

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from procurator.avro_schemas.codec import load_schema
+from procurator.avro_schemas.codec import HEADER, MAGIC, load_schema
 from procurator.errors import UserError
-from procurator.producers.wire import Encoder
+from procurator.producers.wire import Encoder, identity_of
 
 SCHEMA = load_schema("session_event")
-ENCODER = Encoder(SCHEMA, 7)
+ENCODER = Encoder(SCHEMA)
 #: Where the length takes another byte.
 LONG = ["a" * 63, "a" * 64, "é" * 4095, "é" * 4096, "a" * 8191, "漢" * 100_000]
 
@@ -58,7 +58,9 @@ def values(schema: Any, named: dict[str, st.SearchStrategy[Any]]) -> st.SearchSt
 
 @given(values(SCHEMA.raw, {}))
 def test_both_encoders_write_the_same_bytes(record: dict[str, Any]) -> None:
-    assert ENCODER.encode(record) == SCHEMA.encode(record, 7)
+    body = ENCODER.encode(record)
+    assert HEADER.pack(MAGIC, 7) + body == SCHEMA.encode(record, 7)
+    assert identity_of(body) == (record["event_id"], record["session_id"], record["emitter_id"], record["sequence"])
 
 
 @pytest.mark.parametrize(

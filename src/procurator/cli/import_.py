@@ -55,7 +55,7 @@ def import_(
     failed = False
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TextColumn("{task.completed} events"))
     with (
-        Procurator() as procurator,
+        Procurator(on_full="block") as procurator,
         Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
     ):
         procurator.connect()

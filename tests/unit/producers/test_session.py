@@ -39,6 +39,23 @@ def lab() -> Iterator[Lab]:
         yield lab
 
 
+def test_identities_and_call_ids_of_any_length_are_recorded(lab: Lab) -> None:
+    """Some providers put kilobytes into the id of a tool call: both ends of the call get the same short one."""
+    with lab.procurator.session(agent="a" * 5000, user="u" * 5000, labels={"l" * 5000: 1}) as session:
+        with session.tool_call("track", tool_call_id="c" * 5000) as tool_call:
+            tool_call.complete("Graz")
+        session.turn("tool", "Graz", tool_call_id="c" * 5000)
+
+    ids = {payload.get("tool_call_id") for _, payload in (event["payload"] for event in lab.events)} - {None}
+    assert ids == {tool_call.id}
+    assert {len(event["agent_id"]) for event in lab.events} == {1024}
+
+
+def test_more_labels_than_a_session_has_are_refused_at_once(lab: Lab) -> None:
+    with pytest.raises(UserError, match="labels: 101 are given, a session has at most 100"):
+        lab.procurator.session(labels={str(n): n for n in range(101)})
+
+
 def test_a_session_is_recorded_in_order_with_dense_sequences(lab: Lab) -> None:
     with lab.procurator.session(agent="support", user="ada", labels={"tier": 1}) as session:
         assert session.turn("user", "Where is it?") == 0
@@ -265,8 +282,9 @@ def test_a_silent_session_says_that_it_lives() -> None:
 
 def test_a_procurator_that_nobody_holds_delivers_what_is_queued() -> None:
     class Watched(MemoryTransport):
-        def flush(self, deadline_s: float) -> None:
+        def flush(self, deadline_s: float, patient: bool = True) -> int:
             flushed.append(deadline_s)
+            return 0
 
         def close(self) -> None:
             closed.set()
