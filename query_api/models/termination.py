@@ -3,6 +3,7 @@
 from pydantic import ConfigDict, Field
 
 from procurator.query_api.models.common import Model, Time, UuidText
+from procurator.query_api.search.language import QUERY_CHARS_MAX
 
 
 class Reason(Model):
@@ -24,6 +25,8 @@ class Decision(Reason):
 class KillSwitch(Reason):
     """Which open sessions to terminate: those that meet every condition given, of which there must be one."""
 
+    q: str = Field("", max_length=QUERY_CHARS_MAX, examples=['agent:billing cost>5 "wire transfer"'])
+    """Conditions in the query language, as the list of sessions takes them."""
     org_id: str | None = Field(None, min_length=1, examples=["acme"])
     agent_id: str | None = Field(None, min_length=1, examples=["billing"])
     owner_team_id: str | None = Field(None, min_length=1)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from procurator.query_api.queries.base import Query, Statement
+from procurator.query_api.search import SessionFilter
 
 HISTORY_MAX = 500
 #: Sessions that one kill switch terminates at most: a second call takes the next.
@@ -29,22 +30,12 @@ class BudgetHistory(Query):
 
 @dataclass(frozen=True, kw_only=True)
 class OpenSessions(Query):
-    """Open sessions that meet all conditions given: id and organisation, oldest start first."""
+    """Open sessions that a filter finds: id and owner, oldest start first. Imported ones run nowhere."""
 
-    org_id: str | None = None
-    agent_id: str | None = None
-    owner_team_id: str | None = None
-    labels: tuple[tuple[str, str], ...] = ()
+    filter: SessionFilter
 
     def render(self, statement: Statement) -> str:
-        conditions = ["status IN ('RUNNING', 'PENDING_APPROVAL')", "NOT imported"]
-        for column in ("org_id", "agent_id", "owner_team_id"):
-            value = getattr(self, column)
-            if value is not None:
-                conditions.append(f"{column} = {statement.bind(column, 'String', value)}")
-        for number, (name, value) in enumerate(self.labels):
-            label = statement.bind(f"label_{number}", "String", name)
-            conditions.append(f"labels[{label}] = {statement.bind(f'label_value_{number}', 'String', value)}")
+        conditions = ("status IN ('RUNNING', 'PENDING_APPROVAL')", "NOT imported", *self.filter.conditions(statement))
         return (
             "SELECT session_id, org_id, agent_id, owner_team_id, started_at\n"
             f"FROM {statement.rows('sessions FINAL', *conditions)}\n"

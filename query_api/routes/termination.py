@@ -23,6 +23,8 @@ from procurator.query_api.models.termination import (
 from procurator.query_api.problems import FieldProblem, Problem, invalid, not_found, responses
 from procurator.query_api.queries.budgets import OpenSessions
 from procurator.query_api.routes.common import NOT_FOUND, PROBLEMS, InService
+from procurator.query_api.search import SessionFilter, parse
+from procurator.query_api.search.terms import LabelIs
 from procurator.query_api.services import Services
 from procurator.topics import CONTROL, SESSION_EVENTS
 from procurator.transitions import TERMINAL
@@ -40,14 +42,13 @@ _SHOWN_MAX = 100
 async def terminate_many(access: Terminator, services: InService, switch: KillSwitch) -> Response:
     """A kill switch. Without ``confirm`` it answers what it would hit; with it, every open session that matches now."""
     principal = access.principal
-    conditions = switch.model_dump(exclude={"reason", "confirm"}, exclude_defaults=True)
-    if not conditions:
-        raise invalid([FieldProblem(field="agent_id", message="give at least one condition; for example an agent")])
-    confirm = sha256(repr((principal.principal_id, sorted(conditions.items()))).encode()).hexdigest()[:16]
+    found = _filter_of(switch)
+    if not found:
+        raise invalid([FieldProblem(field="q", message='give at least one condition; for example "agent:billing"')])
+    confirm = sha256(repr((principal.principal_id, found.digest())).encode()).hexdigest()[:16]
     if switch.confirm not in (None, confirm):
         raise invalid([FieldProblem(field="confirm", message="belongs to other conditions: preview again")])
-    labels = tuple(sorted(conditions.pop("labels", {}).items()))
-    rows = await services.store.rows(OpenSessions(scope=access.scope, labels=labels, **conditions))
+    rows = await services.store.rows(OpenSessions(scope=access.scope, filter=found))
     confirmed = {"confirmed": switch.confirm is not None, "reason": switch.reason}
     await access.shown(item_count=len(rows), filter=switch.model_dump(exclude={"reason", "confirm"}), details=confirmed)
     if switch.confirm is not None:
@@ -113,6 +114,14 @@ async def deny(
 ) -> Response:
     """Decide a pending approval. A session that is denied more of a budget is terminated; another is told."""
     return await _decide(access, services, session_id, body, signals.DENIED)
+
+
+def _filter_of(switch: KillSwitch) -> SessionFilter:
+    """Return the sessions that meet all of a kill switch's conditions. Raises SearchError."""
+    names = {"org": switch.org_id, "agent": switch.agent_id, "owner_team": switch.owner_team_id}
+    given = SessionFilter.of(**{name: value for name, value in names.items() if value is not None})
+    labels = SessionFilter(tuple(LabelIs(name, (value,)) for name, value in switch.labels.items()))
+    return parse(switch.q) & given & labels
 
 
 async def _decide(

@@ -119,7 +119,9 @@ def test_terminate_one_and_many(api: httpx.Client, fleet: Any, listener: Any, st
     fleet.end(sessions[0], name, "TERMINATED")
     fleet.wait(lambda: api.post(path).status_code == 409, "one that is over is a conflict")
     assert api.post(f"/v1/sessions/{uuid4()}/terminate").status_code == 404
-    switch = {"agent_id": name, "labels": {"case": "loop"}}
+    nothing = api.post("/v1/sessions/terminate", json={"reason": "all of them"})
+    assert (nothing.status_code, nothing.json()["errors"][0]["field"]) == (422, "q")
+    switch = {"q": f"agent:{name}", "labels": {"case": "loop"}}
     preview = fleet.wait(
         lambda: p if (p := api.post("/v1/sessions/terminate", json=switch).json())["matched"] == 2 else None,
         "the preview matches the two that are open",
@@ -132,6 +134,10 @@ def test_terminate_one_and_many(api: httpx.Client, fleet: Any, listener: Any, st
     assert (done.status_code, done.json()["terminated"], done.json()["matched"]) == (202, True, 2)
     for session_id in sessions[1:]:
         fleet.wait(lambda each=session_id: listener.signals(each), "each of them is told")
+        shown = fleet.wait(
+            lambda each=session_id: api.get(f"/v1/sessions/{each}").json()["terminating"], "it is shown as terminating"
+        )
+        assert (shown["cause"], shown["requested_by"]) == ("PRINCIPAL", "key:admin")
     by_command = fleet.start(name)
     fleet.wait(lambda: api.get(f"/v1/sessions/{by_command}").status_code == 200, "it is known")
     result = command(stack, "terminate", by_command, "--json")

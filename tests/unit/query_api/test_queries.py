@@ -21,6 +21,7 @@ from procurator.query_api.queries.calls import ListModelCalls, ListToolCalls
 from procurator.query_api.queries.entries import LaterEvents, ListEntries
 from procurator.query_api.queries.sessions import ListSessions, PublishedState, SessionExists
 from procurator.query_api.queries.turns import ListTurns
+from procurator.query_api.search import parse
 
 _GOLDEN = Path(__file__).with_name("golden")
 _ID = UUID("0f9d6a8e-52d1-4a8e-9c1b-3a7d1f0b2c4d")
@@ -41,7 +42,7 @@ _QUERIES: dict[str, Query] = {
         scope=Scope.of_organisation("acme"), principal="key:a", since=_STARTED, limit=50, after=(_STARTED, "log:1", 41)
     ),
     "budget_history": BudgetHistory(scope=Scope.of_organisation("acme"), budget_id=_ID),
-    "open_sessions": OpenSessions(scope=_TEAMS, agent_id="billing", labels=(("case", "refund"),)),
+    "open_sessions": OpenSessions(scope=_TEAMS, filter=parse("agent:billing label:case=refund cost>5")),
     "list_entries": ListEntries(scope=_TEAMS, session_id=_ID, limit=50, after=("log:1", 41)),
 }
 _NAMES = pytest.mark.parametrize("name", _QUERIES)
