@@ -6,6 +6,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from procurator import metrics
 from procurator.avro_schemas.codec import load_schema
 from procurator.errors import Fatal, Unavailable
 from procurator.kafka import producer_config
@@ -58,6 +59,7 @@ class DeadLetters:
                 self._schema_id = self._registry.schema_id(self._schema)
             key, value = pointer_key(record["log_id"], record["offset"]), self._schema.encode(record, self._schema_id)
             self._produce(key, value)
+            metrics.DEAD_LETTERS.labels(record["reason"]).inc()
         if left := self._producer.flush(_FLUSH_S):
             raise Unavailable(f"Kafka did not confirm {left} dead-letter pointers within {_FLUSH_S:.0f} s")
         if self._failed is not None:

@@ -14,6 +14,7 @@ from time import monotonic
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, Message, TopicPartition
 
+from procurator import metrics
 from procurator.errors import Fatal, ProcuratorError, Unavailable
 from procurator.kafka import Bounds, Place, Topics
 from procurator.leaf import log_id
@@ -107,6 +108,7 @@ class Worker:
                         ready()
                     self._step()
                 except (HeadMoved, TopicRecreated, Unavailable) as reason:
+                    metrics.OUTAGES.inc()
                     _log.warning("%s; reading the heads again in %.1f s", reason, self._pause_s)
                     self._reset()
                     self._sit_out()
@@ -129,14 +131,22 @@ class Worker:
                 lane.submit()
 
     def _advance(self, lane: Lane) -> None:
-        settled = lane.reading.settled_offset
+        settled, reached = lane.reading.settled_offset, lane.reading.head.next_offset
         if lane.finish():
             self._pause_s = self._pause_policy.s_min
+            self._count(lane, reached)
         if settled != lane.reading.settled_offset:
             position = TopicPartition(lane.log.topic, lane.log.partition, lane.reading.settled_offset)
             show_position(self._consumer, [position])
         lane.submit()
         lane.settle(monotonic())
+
+    def _count(self, lane: Lane, since_offset: int) -> None:
+        """Count a block that has landed, and what Kafka has beyond it as far as the last fetch told."""
+        log, reached = lane.log, lane.reading.head.next_offset
+        metrics.count_batch(log.topic, reached - since_offset)
+        _low, high = self._consumer.get_watermark_offsets(TopicPartition(log.topic, log.partition), cached=True)
+        metrics.LAG.labels(log.topic, log.partition).set(max(0, high - reached))
 
     def _may_prepare(self) -> bool:
         return sum(lane.blocks for lane in self._lanes.values()) < self._batch_policy.blocks_max

@@ -9,6 +9,7 @@ from typing import Any
 
 import faust
 
+from procurator import metrics
 from procurator.errors import Fatal, ProcuratorError
 from procurator.stream_processors.budgets.overseer import Overseer
 from procurator.stream_processors.faust_app import AsIs
@@ -92,6 +93,7 @@ class Process:
     async def _fold(self, batches: AsyncIterator[Batch]) -> None:
         async for batch in batches:
             await self._guard(self._worker.process(batch))
+            metrics.count_batch(self._worker.topic, len(batch.records))
             if self._end.done():
                 # Faust would go on with the next batch, and lose this one.
                 await asyncio.Event().wait()

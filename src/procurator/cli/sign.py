@@ -21,6 +21,7 @@ def register(app: typer.Typer) -> None:
         """Recompute the trees of all logs from Kafka and sign their heads every few seconds; stops on SIGTERM."""
         import logging
 
+        from procurator import metrics
         from procurator.cli import console
         from procurator.config import settings
         from procurator.runtime import Stop, announce_ready
@@ -29,6 +30,7 @@ def register(app: typer.Typer) -> None:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         logging.getLogger("httpx").setLevel(logging.WARNING)
         stop = Stop()
+        metrics.offer(settings())
         serve(config_of(settings(), accept_gaps, adopt), stop, announce_ready)
         console.print("signer stopped", highlight=False)
         raise typer.Exit(stop.exit_code)

@@ -16,6 +16,7 @@ def register(app: typer.Typer) -> None:
         import os
         import threading
 
+        from procurator import metrics
         from procurator.cli import console
         from procurator.config import settings
         from procurator.runtime import announce_ready
@@ -36,6 +37,7 @@ def register(app: typer.Typer) -> None:
             patience.daemon = True
             patience.start()
 
+        metrics.offer(current)
         code = run(config, announce_ready, stopping)
         console.print("stream stopped", highlight=False)
         raise typer.Exit(code)
