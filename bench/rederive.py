@@ -15,7 +15,9 @@ from procurator.leaf import leaf_hashes
 from procurator.pricing import PriceBook
 from procurator.sink.rederive import Rederivation
 from procurator.topics import SESSION_EVENTS
-from procurator.verify.entries import EntryAudit
+from procurator.verify.entries import Derivation, EntryAudit
+from procurator.verify.late_schemas import LateSchemas
+from procurator.verify.ranges import RangeSpool
 from procurator.verify.report import Report, Verdict
 from procurator.verify.source import ENTRIES_PAGE
 
@@ -27,11 +29,13 @@ def rate(entries: int, seed: int = 0) -> int:
     """Return entries a second; AssertionError when the verifier finds fault with what the sink's code made."""
     pages = _pages(entries, seed)
     report = Report()
-    audit = EntryAudit("events", _derivation(), {_LOG: entries}, {}, lambda _log, _index: "", report)
-    began = process_time()
-    for page in pages:
-        audit.feed(page)
-    seconds = process_time() - began
+    derivation = Derivation(_derivation(), _derivation(), LateSchemas({}))
+    with RangeSpool() as ranges:
+        audit = EntryAudit("events", derivation, {_LOG: (0, entries)}, ranges, lambda _log, _index: "", report)
+        began = process_time()
+        for page in pages:
+            audit.feed(page)
+        seconds = process_time() - began
     if report.verdict is not Verdict.SOUND or report.counts["entries"] != entries:
         raise AssertionError(f"the verifier disagrees with the sink: {report.to_json()}")
     return round(entries / seconds)

@@ -3,7 +3,7 @@
 The very projections of `procurator.sink.blocks`: verifier and sink cannot disagree about a rule.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 import pyarrow as pa
@@ -26,17 +26,27 @@ TABLES = {SESSION_EVENTS.name: "events", AUDIT.name: "audit", LEDGER_CONTROL.nam
 #: Sessions remembered at once: rows come session by session, so one would do.
 _SESSIONS_MAX = 1_000
 
+Ask = Callable[[str, Sequence[str]], Mapping[str, Mapping[str, Iterable[int]]]]
+
 
 class Rederivation:
     """Derives the columns of one topic's entries from their bytes, the sessions one after the other.
 
-    ``fetch_schema`` as a Decoder has it; ``topics``: log id → topic, of all logs of the ledger.
+    ``fetch_schema`` as a Decoder has it; ``topics``: log id → topic, of all logs of the ledger; ``ask``: (log id,
+    session ids) → the sequence numbers of entries that stand before those derived here, by session and emitter.
     """
 
-    def __init__(self, fetch_schema: Callable[[int], str], topics: Mapping[str, str], prices: PriceBook) -> None:
+    def __init__(
+        self,
+        fetch_schema: Callable[[int], str],
+        topics: Mapping[str, str],
+        prices: PriceBook,
+        ask: Ask = lambda _log, _sessions: {},
+    ) -> None:
         self._fetch_schema = fetch_schema
         self._topics = topics
         self._prices = prices
+        self._ask = ask
         self._projections: dict[str, tuple[Projection, list[int]]] = {}
 
     def __call__(
@@ -73,7 +83,12 @@ class Rederivation:
     def _projection(self, log: Log) -> Projection:
         if log.topic == SESSION_EVENTS.name:
             parse = partial(events.parse, Decoder(load_schema(SESSION_EVENTS.schema), self._fetch_schema))
-            return EventProjection(log, parse, Repeats(lambda _o, _s: {}, _SESSIONS_MAX), lambda: self._prices)
+            return EventProjection(
+                log,
+                parse,
+                Repeats(lambda _offset, ids: self._ask(log.log_id, ids), _SESSIONS_MAX),
+                lambda: self._prices,
+            )
         if log.topic == AUDIT.name:
             return AuditProjection(partial(audit_events.parse, Decoder(load_schema(AUDIT.schema), self._fetch_schema)))
         decoder = Decoder(load_schema(LEDGER_CONTROL.schema), self._fetch_schema)

@@ -17,7 +17,7 @@ from procurator.errors import UserError
 from procurator.runtime import READY_FILE
 
 INFRASTRUCTURE = frozenset({"kafka", "registry", "clickhouse"})
-OURS = frozenset({"setup", "stream", "sink", "sign", "api"})
+OURS = frozenset({"setup", "stream", "sink", "sign", "api", "retention"})
 ALL = INFRASTRUCTURE | OURS
 
 #: The small compiler and collector start a second faster: for what is never in a hurry later.
@@ -31,7 +31,9 @@ _STOP_RECORDING_S = 120.0
 REGISTRY_PATH = "/apis/ccompat/v7"
 
 #: The ClickHouse user of each component of ours; the others have none.
-_CLICKHOUSE_USER = {"setup": "admin", "sink": "writer", "api": "reader", "admin": "admin"}
+_CLICKHOUSE_USER = {"setup": "admin", "sink": "writer", "api": "reader", "retention": "purger", "admin": "admin"}
+#: What runs a component, where it is not the command of its name.
+_COMMAND = {"retention": ("retention", "daily")}
 _KNOWS_ADMIN_KEY = frozenset({"setup", "api", "admin"})
 #: Not handed down from our own environment: secrets of others, and what would change a JVM.
 _NOT_INHERITED = frozenset(
@@ -213,13 +215,13 @@ def clickhouse(plan: Plan) -> ProcessSpec:
 
 
 def ours(plan: Plan, name: str) -> ProcessSpec:
-    """Return the component that ``procurator NAME`` runs."""
+    """Return a component of ours, for most what ``procurator NAME`` runs."""
     ready_file = plan.ready_file(name)
     probe = http_ok(HOST, plan.ports.api, "/readyz") if name == "api" else file_exists(ready_file)
     needs = tuple(sorted(INFRASTRUCTURE))
     return ProcessSpec(
         name,
-        (sys.executable, "-m", "procurator", name),
+        (sys.executable, "-m", "procurator", *_COMMAND.get(name, (name,))),
         cwd=plan.layout.of(name),
         env={**plan.base_env(), **plan.settings_env(name), READY_FILE: str(ready_file)},
         ready=probe,

@@ -1,27 +1,29 @@
 """IO: legal holds, and erasing the bytes of sessions' events by a signed entry of the control log.
 
 Crash order: ask the signer, wait until a checkpoint covers the entry, erase. An erasure that was signed but not
-carried out is carried out by `apply`, which may be repeated; entries without an erasure are never touched.
+carried out is carried out by `resume`, which may be repeated; entries without an erasure are never touched.
 """
 
-import json
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 from procurator.clickhouse import ClickHouse
-from procurator.control_entries import ERASURE, LEGAL_HOLD
-from procurator.errors import Unavailable, UserError
-from procurator.events import NAMESPACE
-from procurator.signer.requests import ask
+from procurator.control_desk import ControlDesk
+from procurator.control_entries import ERASURE, LEGAL_HOLD, PURGE
+from procurator.errors import UserError
+from procurator.retention.holds import Hold, HoldFilter, held_by, in_force
+from procurator.retention.leaves import indexes, ranges_of
+from procurator.retention.sessions import facts_of, leaves_of, matching
 
 #: Columns that hold what somebody wrote; whoever verifies wants them empty in an erased entry.
 BODY_COLUMNS = ("value", "content", "thinking", "error_message", "reason")
-SIGNED_S = 60
 SESSIONS_MAX = 10_000
+#: A filter's hold names the sessions that fit at its time, for verifiers, unless there are more.
+LISTED_MAX = 50_000
+_LEAVES_PER_STATEMENT = 10_000
 
 
 @dataclass(frozen=True)
@@ -34,46 +36,61 @@ class Erased:
 
 
 class Erasures:
-    """Holds and erasures of one ledger. ``requests``: the signer's folder for them."""
+    """Holds and erasures of one ledger."""
 
-    def __init__(self, clickhouse: ClickHouse, requests: Path, wait: Callable[[float], bool]) -> None:
+    def __init__(self, clickhouse: ClickHouse, desk: ControlDesk) -> None:
         self._clickhouse = clickhouse
-        self._requests = requests
-        self._wait = wait
+        self._desk = desk
 
-    def hold(self, org_id: str, session_ids: Sequence[str], by: str, reason: str) -> str:
-        """Keep sessions from being erased or purged; return the hold's id."""
-        return self._hold(str(uuid.uuid4()), org_id, session_ids, by, reason, released=False)
+    def hold(
+        self, org_id: str, session_ids: Sequence[str], by: str, reason: str, held: HoldFilter | None = None
+    ) -> str:
+        """Keep sessions, and whatever fits the filter ``held``, from erasure and purge; return the hold's id.
+
+        Raises UserError for a session that was purged already.
+        """
+        hold_id = str(uuid.uuid4())
+        with self._desk.alone():
+            if gone := set(session_ids) & self._purged():
+                raise UserError(f"session {min(gone)} was purged already: there is nothing to hold")
+            listed = matching(self._clickhouse, org_id, held, LISTED_MAX) if held else []
+            named = sorted({*session_ids, *listed})
+            self._record_hold(hold_id, org_id, named, str(held) if held else None, by, reason, released=False)
+        return hold_id
 
     def release(self, hold_id: str, by: str, reason: str) -> None:
         """Release a hold. Raises UserError when there is none."""
-        holds = self.holds()
-        if hold_id not in holds:
-            raise UserError(f"there is no hold {hold_id}")
-        self._hold(hold_id, holds[hold_id]["org_id"], holds[hold_id]["session_ids"], by, reason, released=True)
+        with self._desk.alone():
+            hold = self.holds().get(hold_id)
+            if hold is None:
+                raise UserError(f"there is no hold {hold_id}")
+            self._record_hold(hold_id, hold.org_id, [], hold.filter_text, by, reason, released=True)
 
-    def _hold(
-        self, hold_id: str, org_id: str, session_ids: Sequence[str], by: str, reason: str, *, released: bool
-    ) -> str:
+    def _record_hold(
+        self,
+        hold_id: str,
+        org_id: str,
+        session_ids: Sequence[str],
+        filter_text: str | None,
+        by: str,
+        reason: str,
+        *,
+        released: bool,
+    ) -> None:
         payload = {
             "hold_id": hold_id,
             "org_id": org_id,
             "session_ids": list(session_ids),
+            "filter": filter_text,
             "released": released,
             "requested_by": by,
             "reason": reason,
         }
-        self._await_entry(ask(self._requests, LEGAL_HOLD, payload))
-        return hold_id
+        self._desk.record(LEGAL_HOLD, [payload])
 
-    def holds(self) -> dict[str, dict[str, Any]]:
+    def holds(self) -> dict[str, Hold]:
         """Return the holds in force, by id."""
-        holds: dict[str, dict[str, Any]] = {}
-        for body in self._bodies(LEGAL_HOLD):
-            holds.pop(body["hold_id"], None)
-            if not body["released"]:
-                holds[body["hold_id"]] = body
-        return holds
+        return in_force(self._desk.bodies(LEGAL_HOLD))
 
     def sessions_of_user(self, user_id: str) -> list[str]:
         """Return the sessions that a user started."""
@@ -90,27 +107,35 @@ class Erasures:
         """
         if not 0 < len(session_ids) <= SESSIONS_MAX:
             raise UserError(f"{subject}: {len(session_ids)} sessions; an erasure takes 1 to {SESSIONS_MAX}")
-        held = {each for hold in self.holds().values() for each in hold["session_ids"]} & set(session_ids)
-        if held:
-            raise UserError(f"session {min(held)} is under a legal hold: it cannot be erased before its release")
-        ranges = self._ranges(session_ids)
-        if not ranges:
-            raise UserError(f"{subject} has no entries in the ledger")
-        erasure_id = str(uuid.uuid4())
-        payload = {
-            "erasure_id": erasure_id,
-            "ranges": ranges,
-            "subject": subject,
-            "requested_by": by,
-            "reason": reason,
-        }
-        self._await_entry(ask(self._requests, ERASURE, payload))
+        with self._desk.alone():
+            self._refuse_held(session_ids)
+            ranges = self._ranges(session_ids)
+            if not ranges:
+                raise UserError(f"{subject} has no entries in the ledger")
+            erasure_id = str(uuid.uuid4())
+            payload = {
+                "erasure_id": erasure_id,
+                "ranges": ranges,
+                "subject": subject,
+                "requested_by": by,
+                "reason": reason,
+            }
+            self._desk.record(ERASURE, [payload])
         self.apply(ranges)
         return Erased(erasure_id, len(session_ids), sum(each["leaf_count"] for each in ranges))
 
+    def _refuse_held(self, session_ids: Sequence[str]) -> None:
+        holds = list(self.holds().values())
+        for session in facts_of(self._clickhouse, session_ids):
+            if hold := held_by(holds, session):
+                raise UserError(
+                    f"session {session.session_id} is under a legal hold ({hold.hold_id}):"
+                    " it cannot be erased before its release"
+                )
+
     def resume(self) -> int:
         """Carry out every signed erasure again, for those that a crash cut off; return how many there are."""
-        bodies = self._bodies(ERASURE)
+        bodies = self._desk.bodies(ERASURE)
         for body in bodies:
             self.apply(body["ranges"])
         return len(bodies)
@@ -119,47 +144,19 @@ class Erasures:
         """Erase the bytes of these leaves."""
         cleared = ", ".join(f"{name} = NULL" for name in BODY_COLUMNS)
         for log_id, of_log in groupby(ranges, key=lambda each: each["log_id"]):
-            leaves = [index for each in of_log for index in _indexes(each)]
-            self._clickhouse.execute(
-                f"ALTER TABLE events UPDATE {cleared} WHERE log_id = {{log_id:String}}"
-                " AND leaf_index IN {leaves:Array(UInt64)} SETTINGS mutations_sync = 2",
-                {"log_id": log_id, "leaves": leaves},
-            )
+            leaves = [index for each in of_log for index in indexes(each)]
+            for at in range(0, len(leaves), _LEAVES_PER_STATEMENT):
+                # In the statement's text, there being too many for parameters.
+                some = ",".join(map(str, leaves[at : at + _LEAVES_PER_STATEMENT]))
+                self._clickhouse.execute(
+                    f"ALTER TABLE events UPDATE {cleared} WHERE log_id = {{log_id:String}}"
+                    f" AND leaf_index IN ({some}) SETTINGS mutations_sync = 2",
+                    {"log_id": log_id},
+                )
 
     def _ranges(self, session_ids: Sequence[str]) -> list[dict[str, Any]]:
-        rows = self._clickhouse.rows(
-            "SELECT log_id, leaf_index FROM events WHERE session_id IN {sessions:Array(UUID)} AND value IS NOT NULL"
-            " ORDER BY log_id, leaf_index",
-            {"sessions": list(session_ids)},
-        )
-        ranges: list[dict[str, Any]] = []
-        for log_id, index in rows:
-            last = ranges[-1] if ranges else None
-            if last and last["log_id"] == log_id and last["first_leaf"] + last["leaf_count"] == index:
-                last["leaf_count"] += 1
-            else:
-                ranges.append({"log_id": log_id, "first_leaf": index, "leaf_count": 1})
-        return ranges
+        leaves = leaves_of(self._clickhouse, session_ids)
+        return ranges_of((leaf.log_id, leaf.leaf_index) for leaf in leaves if not leaf.erased)
 
-    def _bodies(self, kind: str) -> list[dict[str, Any]]:
-        rows = self._clickhouse.rows(
-            "SELECT body FROM ledger_control WHERE kind = {kind:String} ORDER BY log_id, offset",
-            {"kind": kind.removeprefix(NAMESPACE)},
-        )
-        return [json.loads(body) for (body,) in rows]
-
-    def _await_entry(self, event_id: str) -> None:
-        """Wait until the entry is in the ledger: a heartbeat or news later it is signed, as every later one is."""
-        for _ in range(2 * SIGNED_S):
-            found = self._clickhouse.rows(
-                "SELECT count() FROM ledger_control WHERE event_id = {id:UUID}", {"id": event_id}
-            )
-            if found != [[0]]:
-                return
-            if self._wait(0.5):
-                raise Unavailable("stopped; the signer goes on with what was asked for")
-        raise Unavailable(f"the signer has not written the entry in {SIGNED_S} s: does `procurator sign` run here?")
-
-
-def _indexes(leaf_range: dict[str, Any]) -> range:
-    return range(leaf_range["first_leaf"], leaf_range["first_leaf"] + leaf_range["leaf_count"])
+    def _purged(self) -> set[str]:
+        return {session_id for body in self._desk.bodies(PURGE) for session_id in body["session_ids"]}

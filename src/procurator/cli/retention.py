@@ -1,9 +1,10 @@
-"""``procurator retention``: legal holds and erasure."""
+"""``procurator retention``: what goes when, legal holds, and erasure."""
 
 import getpass
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -11,9 +12,12 @@ from rich.table import Table
 from procurator.cli import console
 
 if TYPE_CHECKING:
+    from procurator.control_desk import ControlDesk
     from procurator.erasure import Erasures
+    from procurator.retention.policy import RetentionPolicy
+    from procurator.retention.run import Done
 
-retention_app = typer.Typer(no_args_is_help=True, help="Legal holds, and erasing what a person said.")
+retention_app = typer.Typer(no_args_is_help=True, help="What goes when, legal holds, and erasing what a person said.")
 Reason = Annotated[str, typer.Option(help="Why; it is recorded in the ledger for ever.")]
 By = Annotated[str, typer.Option(help="Who asks; default: the user of this machine.")]
 
@@ -29,10 +33,91 @@ def register(app: typer.Typer) -> None:
 
 
 @retention_app.command()
-def hold(session_ids: list[str], org: Annotated[str, typer.Option()], reason: Reason, by: By = "") -> None:
-    """Keep sessions from erasure and purge until the hold is released; print the hold's id."""
+def plan(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+    """Show what a run would remove now, and what legal holds keep."""
+    from procurator.clickhouse import ClickHouse
+    from procurator.clock import now_us
+    from procurator.config import settings
+    from procurator.retention.due import Due
+
+    policy = _policy()
+    clickhouse = ClickHouse.of(settings())
+    try:
+        with _erasures() as erasures:
+            found = Due(clickhouse, policy, now_us()).plan(erasures.holds().values())
+    finally:
+        clickhouse.close()
+    going = [
+        {"org_id": org, "owner_team_id": team, "days": policy.days(org, team), "sessions": each[0], "entries": each[1]}
+        for (org, team), each in sorted(found.going.items())
+    ]
+    if as_json:
+        print(json.dumps({"sessions": found.sessions, "entries": found.entries, "items": going, "held": found.held}))
+        return
+    _print_table("organisation", "team", "days", "sessions", "entries", rows=[each.values() for each in going])
+    print(f"{found.sessions} sessions with {found.entries} entries would go")
+    for hold_id, sessions in found.held.items():
+        print(f"hold {hold_id} keeps {sessions} sessions that would go otherwise")
+
+
+@retention_app.command()
+def run(
+    no_export: Annotated[bool, typer.Option("--no-export", help="Remove without an export: nothing is left.")] = False,
+    reason: Annotated[str, typer.Option(help="Why; it is recorded in the ledger for ever.")] = "retention period",
+    by: By = "",
+) -> None:
+    """Export, verify the export, have the purge signed, remove, verify the ledger; goes on where one was cut off."""
+    from procurator.runtime import Stop
+
+    done = _run(Stop(), by or getpass.getuser(), reason, no_export)
+    if done.resumed or done.undone:
+        print(f"finished {done.resumed} purges of an earlier run, undid {done.undone} exports")
+    print(f"{done.sessions} sessions removed in {done.purges} purges; the ledger verifies")
+
+
+@retention_app.command()
+def daily() -> None:
+    """Run once a day until told to stop: what the embedded stack does (PROCURATOR_RETENTION_DAILY)."""
+    import logging
+
+    from procurator.config import settings
+    from procurator.retention.daily import serve
+    from procurator.runtime import Stop, announce_ready
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    stop = Stop()
+    announce_ready()
+    if settings().retention_daily:
+        state = settings().data_dir.expanduser() / "retention" / "last-run.json"
+        serve(stop, state, lambda: _run(stop, "retention policy", "retention period", no_export=False))
+    stop.wait()
+    raise typer.Exit(stop.exit_code)
+
+
+@retention_app.command()
+def hold(
+    org: Annotated[str, typer.Option(help="The organisation.")],
+    reason: Reason,
+    session_ids: Annotated[list[str] | None, typer.Argument(show_default=False)] = None,
+    team: Annotated[str, typer.Option(help="Hold what this owner team has, now and later.")] = "",
+    agent: Annotated[str, typer.Option(help="Hold what this agent does, now and later.")] = "",
+    user: Annotated[str, typer.Option(help="Hold what this user starts, now and later.")] = "",
+    label: Annotated[list[str] | None, typer.Option(help="Hold what has this label (name=value).")] = None,
+    everything: Annotated[bool, typer.Option("--everything", help="Hold the whole organisation.")] = False,
+    by: By = "",
+) -> None:
+    """Keep sessions, or all that fit every option given, from erasure and purge; print the hold's id."""
+    from procurator.errors import UserError
+    from procurator.retention.holds import HoldFilter
+
+    chosen = [("team", team), ("agent", agent), ("user", user), *(("label", each) for each in label or ())]
+    conditions = [(name, value) for name, value in chosen if value]
+    if not session_ids and not conditions and not everything:
+        raise UserError("name sessions, a filter such as --team, or --everything")
+    # Through its text, so that nothing is recorded that cannot be read again.
+    held = HoldFilter.parse(str(HoldFilter((("org", org), *conditions)))) if conditions or everything else None
     with _erasures() as erasures:
-        print(erasures.hold(org, list(map(_session_id, session_ids)), by or getpass.getuser(), reason))
+        print(erasures.hold(org, list(map(_session_id, session_ids or ())), by or getpass.getuser(), reason, held))
 
 
 @retention_app.command()
@@ -45,11 +130,13 @@ def release(hold_id: str, reason: Reason, by: By = "") -> None:
 @retention_app.command()
 def holds() -> None:
     """List the legal holds in force."""
-    table = Table("hold", "organisation", "sessions", "by", "reason")
     with _erasures() as erasures:
-        for hold_id, each in erasures.holds().items():
-            table.add_row(hold_id, each["org_id"], str(len(each["session_ids"])), each["requested_by"], each["reason"])
-    console.print(table)
+        found = erasures.holds().values()
+    rows = [
+        (each.hold_id, each.org_id, len(each.session_ids), each.filter_text or "", each.requested_by, each.reason)
+        for each in found
+    ]
+    _print_table("hold", "organisation", "sessions", "filter", "by", "reason", rows=rows)
 
 
 @retention_app.command()
@@ -76,19 +163,78 @@ def erase(
     console.print(_REMAINS, highlight=False, soft_wrap=True)
 
 
+def _run(stop: Any, by: str, reason: str, no_export: bool) -> "Done":
+    from procurator.cli.verify import ledger_check, read_notes, trusted_keys
+    from procurator.clickhouse import ClickHouse
+    from procurator.clock import now_us
+    from procurator.config import settings
+    from procurator.retention.purge import Purge
+    from procurator.retention.removal import Removal
+    from procurator.retention.run import Parts, run
+    from procurator.verify.ledger import verify_ledger
+    from procurator.verify.report import Report
+
+    chosen, policy = settings(), _policy()
+
+    def verify() -> Report:
+        with ledger_check(chosen, wait=stop.wait) as check:
+            return verify_ledger(check)
+
+    clickhouse = ClickHouse.of(chosen)
+    try:
+        desk = _desk(clickhouse, stop.wait)
+        parts = Parts(
+            clickhouse=clickhouse,
+            desk=desk,
+            removal=Removal(clickhouse, desk, chosen.kafka_bootstrap_servers),
+            keys=trusted_keys(None, chosen),
+            notes=lambda: read_notes([chosen.checkpoints]),
+            verify=verify,
+        )
+        return run(parts, policy, Purge(by, reason, None if no_export else chosen.purge_exports), now_us())
+    finally:
+        clickhouse.close()
+
+
+def _policy() -> "RetentionPolicy":
+    from procurator.config import settings
+    from procurator.retention.policy import load
+
+    policy = load(settings().retention_periods)
+    for warning in policy.warnings():
+        console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    return policy
+
+
 @contextmanager
 def _erasures() -> "Iterator[Erasures]":
     from procurator.clickhouse import ClickHouse
     from procurator.config import settings
     from procurator.erasure import Erasures
     from procurator.runtime import Stop
-    from procurator.signer.service import config_of
 
     clickhouse = ClickHouse.of(settings())
     try:
-        yield Erasures(clickhouse, config_of(settings()).requests_folder, Stop().wait)
+        yield Erasures(clickhouse, _desk(clickhouse, Stop().wait))
     finally:
         clickhouse.close()
+
+
+def _desk(clickhouse: Any, wait: Any) -> "ControlDesk":
+    from procurator.config import settings
+    from procurator.control_desk import ControlDesk
+    from procurator.signer.service import config_of
+
+    return ControlDesk(clickhouse, config_of(settings()).requests_folder, settings().checkpoints, wait)
+
+
+def _print_table(*names: str, rows: Any) -> None:
+    from rich.console import Console
+
+    table = Table(*names)
+    for row in rows:
+        table.add_row(*map(str, row))
+    Console().print(table)
 
 
 def _session_id(text: str) -> str:

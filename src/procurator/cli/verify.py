@@ -41,13 +41,32 @@ def register(app: typer.Typer) -> None:
 
 @verify_app.command()
 def ledger(
-    key: Keys = None, checkpoints: Checkpoints = None, no_prices: NoPrices = False, as_json: AsJson = False
+    key: Keys = None,
+    checkpoints: Checkpoints = None,
+    no_prices: NoPrices = False,
+    state: Annotated[
+        Path | None,
+        typer.Option(help="Go on where the verification kept in this file ended, and keep how far this one comes."),
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="With --state: start over.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Derive every leaf, column, tree and signature again from ClickHouse, and compare."""
-    from procurator.config import settings
-    from procurator.verify.ledger import verify_ledger
+    """Derive every leaf, column, tree and signature again from ClickHouse, and compare.
 
-    with _progress(as_json) as progress, _check(settings(), key, checkpoints, no_prices, progress) as check:
+    Without --state always the whole ledger; with it what lies before is not read again.
+    """
+    from dataclasses import replace
+
+    from procurator.config import settings
+    from procurator.private_files import replace_file
+    from procurator.verify.ledger import verify_ledger
+    from procurator.verify.positions import Position
+
+    with _progress(as_json) as progress, ledger_check(settings(), key, checkpoints, no_prices, progress) as check:
+        if state is not None:
+            start = None if full or not state.exists() else Position.parse(state.read_text("utf-8"), str(state))
+            keep = lambda position: replace_file(state, position.render().encode())  # noqa: E731
+            check = replace(check, start=start, keep=keep)
         report = verify_ledger(check)
     answer(report, as_json)
 
@@ -83,7 +102,7 @@ def session(
         identity = UUID(session_id)
     except ValueError:
         raise UserError(f"{session_id} is no session id") from None
-    with _check(settings(), key, checkpoints, no_prices, lambda *_: None) as check:
+    with ledger_check(settings(), key, checkpoints, no_prices) as check:
         report = verify_session(check, identity)
     answer(report, as_json)
 
@@ -160,36 +179,47 @@ def _proofs(settings: "Settings", api: bool) -> "Iterator[tuple[Callable[[], byt
         clickhouse.close()
 
 
+def _quietly(_step: str, _done: int, _total: int) -> None:
+    pass
+
+
 @contextmanager
-def _check(
+def ledger_check(
     settings: "Settings",
-    key: list[str] | None,
-    checkpoints: list[Path] | None,
-    no_prices: bool,
-    progress: Callable[[str, int, int], None],
+    key: list[str] | None = None,
+    checkpoints: list[Path] | None = None,
+    no_prices: bool = False,
+    progress: Callable[[str, int, int], None] = _quietly,
+    wait: Callable[[float], bool] | None = None,
 ) -> "Iterator[LedgerCheck]":
+    """Yield what a ledger is verified with, once a sink that is a little behind the signer has come up."""
     from functools import partial
+    from threading import Event
 
     from procurator.clickhouse import ClickHouse
     from procurator.pricing import PriceBook
     from procurator.sink.rederive import TABLES, Rederivation
     from procurator.topics import LEDGER_CONTROL
+    from procurator.verify.catching_up import await_tables
     from procurator.verify.ledger import LedgerCheck
     from procurator.verify.source import LedgerSource
     from procurator.verify.trust import claimed
 
     notes = read_notes(checkpoints or [settings.checkpoints])
     clickhouse = ClickHouse.of(settings)
-    prices = PriceBook() if no_prices else _prices(settings)
+    source = LedgerSource(clickhouse)
+    tables = {topic: table for topic, table in TABLES.items() if topic != LEDGER_CONTROL.name}
     try:
+        await_tables(source, notes, tables.values(), wait or Event().wait)
+        prices = PriceBook() if no_prices else _prices(settings)
         yield LedgerCheck(
-            source=LedgerSource(clickhouse),
+            source=source,
             origin=claimed(notes[0]).origin,
             notes=notes,
             keys=trusted_keys(key, settings),
-            tables={topic: table for topic, table in TABLES.items() if topic != LEDGER_CONTROL.name},
-            derive=lambda schema, topics: partial(
-                _without_costs if no_prices else _all, Rederivation(schema, topics, prices)
+            tables=tables,
+            derive=lambda schema, topics, ask: partial(
+                _without_costs if no_prices else _all, Rederivation(schema, topics, prices, ask)
             ),
             progress=progress,
         )
@@ -239,7 +269,7 @@ def show_tampering(
 
     for _ in range(60):
         if settings.checkpoints.exists():
-            with _check(settings, None, None, False, lambda *_: None) as check:
+            with ledger_check(settings) as check:
                 report = verify_ledger(check)
             if report.verdict is not Verdict.SOUND or report.counts["entries"] >= events:
                 break
@@ -247,7 +277,7 @@ def show_tampering(
             return False
     say(f"verified: {report.counts['entries']} signed entries, {report.verdict.name.lower()}; {report.anchor}")
     with edited_copy(settings.clickhouse_database, client) as (copy, edit):
-        with _check(settings, None, None, False, lambda *_: None) as check:
+        with ledger_check(settings) as check:
             found = verify_ledger(replace(check, source=LedgerSource(copy)))
         say(f"in a copy, {edit.before!r} of event {edit.event_id} was edited to {edit.after!r}; the verifier finds:")
         for finding in found.findings:

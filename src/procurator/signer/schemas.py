@@ -12,15 +12,24 @@ log = logging.getLogger(__name__)
 
 #: Ids looked up for one epoch: a producer that makes ids up must not stop the signer.
 LOOKUPS_MAX = 50
+#: Ids without a schema that are asked for again, a few an epoch: they may be registered yet.
+UNKNOWN_MAX = 1_000
+AGAIN_MAX = 5
 
 
 class SchemaIds:
     """Ids that came up and have no entry yet."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, unknown: Iterable[int] = ()) -> None:
         self._registry = registry
         self._new: set[int] = set()
-        self._unusable: set[int] = set()
+        #: Asked for in vain, the one that was asked for longest ago first.
+        self._unknown: dict[int, None] = dict.fromkeys(unknown)
+
+    @property
+    def unknown(self) -> frozenset[int]:
+        """Ids that the registry did not have when it was asked."""
+        return frozenset(self._unknown)
 
     def add(self, schema_id: int) -> None:
         """Remember one id."""
@@ -38,15 +47,24 @@ class SchemaIds:
     def payloads(self, recorded: set[int]) -> list[dict[str, Any]]:
         """Return the ``WriterSchema`` payloads of what came up and is not ``recorded``; raises Unavailable.
 
-        An id that the registry does not have, or whose schema is none, is left out: its records are rejected.
+        An id that the registry does not have, or whose schema is none, is left out: its records are rejected. It is
+        asked for again later, and then marked as late.
         """
-        self._new -= recorded | self._unusable
+        self._new -= recorded | self._unknown.keys()
+        again = list(self._unknown)[:AGAIN_MAX]
         found = []
-        for schema_id in sorted(self._new)[:LOOKUPS_MAX]:
+        for schema_id in (*sorted(self._new)[:LOOKUPS_MAX], *again):
+            late = schema_id in self._unknown
             try:
                 text = self._registry.fetch(schema_id)
-                found.append({"schema_id": schema_id, "subject": parse_schema(text).name, "schema": text})
+                payload = {"schema_id": schema_id, "subject": parse_schema(text).name, "schema": text, "late": late}
             except (UnknownSchema, ValueError, KeyError, TypeError) as error:
-                log.warning("schema id %d in a ledgered record cannot be used: %s", schema_id, error)
-                self._unusable.add(schema_id)
+                if not late:
+                    log.warning("schema id %d in a ledgered record cannot be used: %s", schema_id, error)
+                self._unknown.pop(schema_id, None)  # and to the end of the line
+                if len(self._unknown) < UNKNOWN_MAX:
+                    self._unknown[schema_id] = None
+            else:
+                self._unknown.pop(schema_id, None)
+                found.append(payload)
         return found

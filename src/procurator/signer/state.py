@@ -55,6 +55,8 @@ class SignerState:
     schema_ids: frozenset[int] = frozenset()
     verifier_keys: tuple[str, ...] = ()
     intent: frozenset[str] = field(default_factory=frozenset)
+    #: Schema ids that records name and the registry did not have.
+    unknown_ids: frozenset[int] = frozenset()
 
 
 def render(state: SignerState) -> str:
@@ -69,6 +71,7 @@ def render(state: SignerState) -> str:
             "schema_ids": sorted(state.schema_ids),
             "verifier_keys": list(state.verifier_keys),
             "intent": sorted(state.intent),
+            "unknown_ids": sorted(state.unknown_ids),
         },
         indent=1,
     )
@@ -88,6 +91,7 @@ def parse(text: str, where: str) -> SignerState:
             schema_ids=frozenset(map(int, stored["schema_ids"])),
             verifier_keys=tuple(map(str, stored["verifier_keys"])),
             intent=frozenset(map(str, stored["intent"])),
+            unknown_ids=frozenset(map(int, stored.get("unknown_ids", ()))),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Fatal(f"{where} is damaged ({type(error).__name__}: {error}): restore it from a backup") from None

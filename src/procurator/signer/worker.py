@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from procurator import metrics
 from procurator.avro_schemas.codec import Decoder, load_schema
 from procurator.clock import now_us
 from procurator.control_entries import EPOCH, WRITER_SCHEMA, ControlEntry, Head, parse
@@ -71,7 +72,6 @@ class SignerWorker:
         self._notary = Notary(config.key_file, config.checkpoints_file)
         self._topics = Topics(config.bootstrap_servers)
         self._registry = Registry(config.registry_url)
-        self._schemas = SchemaIds(self._registry)
         self._control_schema = load_schema(LEDGER_CONTROL.schema)
         self._checkpoint_schema = load_schema(CHECKPOINTS.schema)
         self._decoder = Decoder(self._control_schema, self._registry.fetch)
@@ -87,11 +87,12 @@ class SignerWorker:
         """Fence other signers, read the control log, then all logs as far as was signed, and sign what was not."""
         self._described = self._describe()
         self._control_schema_id = self._registry.schema_id(self._control_schema)
-        self._schemas.add(self._control_schema_id)
         self._checkpoint_schema_id = self._registry.schema_id(self._checkpoint_schema)
         control_log_id = log_id(self._described[LEDGER_CONTROL.name][0], 0)
         path = self._config.state_file
         stored = states.parse(path.read_text("utf-8"), str(path)) if path.exists() else None
+        self._schemas = SchemaIds(self._registry, stored.unknown_ids if stored else ())
+        self._schemas.add(self._control_schema_id)
         self._ledger = Ledger(control_log_id, stored)
         self._state: SignerState = stored or self._ledger.state()
         # Only when every earlier transaction has ended does the control log show all that was written.
@@ -165,7 +166,8 @@ class SignerWorker:
         self._await_entries(ids)
         note = self._sign()
         keys = tuple(map(str, self._notary.verifiers(self._state.verifier_keys)))
-        self._save(replace(before, checkpoint=note, verifier_keys=keys, schema_ids=frozenset(ledger.schema_ids)))
+        known, unknown = frozenset(ledger.schema_ids), self._schemas.unknown
+        self._save(replace(before, checkpoint=note, verifier_keys=keys, schema_ids=known, unknown_ids=unknown))
         self._after_signing()
         self._signed_heads = heads
         self._epoch_at_s = time.monotonic()
@@ -205,6 +207,8 @@ class SignerWorker:
         value = self._checkpoint_schema.encode(record, self._checkpoint_schema_id)
         self._writer.write(CHECKPOINTS.name, [(ledger.control.log_id.encode(), value)])
         ledger.signed_size = checkpoint.size
+        metrics.CHECKPOINT_TIME.set_to_current_time()
+        metrics.CHECKPOINT_SIZE.set(checkpoint.size)
         return note
 
     def _after_signing(self) -> None:

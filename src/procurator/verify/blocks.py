@@ -4,13 +4,14 @@
 """
 
 import threading
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from procurator.errors import Unavailable
 from procurator.merkle import LeafRange, root_hash
-from procurator.tree_blocks import BLOCK_LEAVES, range_roots
-from procurator.verify.source import LedgerSource
+from procurator.tree_blocks import BLOCK_LEAVES, Gone, Retained, block_root, composed_root, range_roots
+from procurator.verify.source import Leaves, LedgerSource
 
 #: Roots of ranges of blocks kept for each log.
 KNOWN_MAX = 50_000
@@ -18,18 +19,19 @@ KNOWN_MAX = 50_000
 
 @dataclass
 class _Log:
-    roots: list[bytes] = field(default_factory=list)
-    #: Where each block begins, and after the last one what comes next.
+    roots: list[bytes | None] = field(default_factory=list)
+    #: Where each block begins at the earliest, and after the last one what comes next.
     offsets: list[int] = field(default_factory=lambda: [0])
     known: dict[LeafRange, bytes] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class BlockCache:
-    """Answers proofs of any log. Methods may be called from several threads."""
+    """Answers proofs of any log; ``retained`` hashes stand for what was purged. For several threads."""
 
-    def __init__(self, source: LedgerSource) -> None:
+    def __init__(self, source: LedgerSource, retained: Callable[[str], Retained]) -> None:
         self._source = source
+        self._retained = retained
         self._logs: dict[tuple[str, str], _Log] = {}
         self._lock = threading.Lock()
 
@@ -40,44 +42,61 @@ class BlockCache:
         """
         with self._lock:
             log = self._logs.setdefault((table, log_id), _Log())
-        with log.lock:
-            self._extend(table, log_id, log, size // BLOCK_LEAVES)
-            if len(log.known) > KNOWN_MAX:
-                log.known.clear()
-        blocks: dict[int, list[bytes]] = {}
+        retained = self._retained(log_id)
+        blocks: dict[int, Leaves] = {}
 
-        def read(start: int, end: int) -> list[bytes]:
+        def within(start: int, end: int) -> bytes:
             number = start // BLOCK_LEAVES
             if number not in blocks:
-                blocks[number] = self._block(table, log_id, log, number, size)
-            first = number * BLOCK_LEAVES
-            return blocks[number][start - first : end - first]
+                blocks[number] = self._block(table, log_id, log, number)
+            page = blocks[number]
+            at, until = bisect_left(page.indexes, start), bisect_left(page.indexes, end)
+            if until - at == end - start:
+                return root_hash(page.hashes[at:until])
+            return composed_root(start, end, dict(zip(page.indexes, page.hashes, strict=True)), retained)
 
-        return range_roots(ranges, log.roots, read, log.known)
+        try:
+            with log.lock:
+                self._extend(table, log_id, log, size // BLOCK_LEAVES, retained)
+                if len(log.known) > KNOWN_MAX:
+                    log.known.clear()
+            return range_roots(ranges, log.roots, within, log.known, retained)
+        except Gone as gone:
+            raise Unavailable(f"log {log_id}: the table does not hold {gone}, nor a hash in its place") from None
 
-    def _extend(self, table: str, log_id: str, log: _Log, whole_blocks: int) -> None:
+    def _extend(self, table: str, log_id: str, log: _Log, whole_blocks: int, retained: Retained) -> None:
+        """Add block roots until there are ``whole_blocks``. Raises Gone for a leaf not there and not purged."""
         if len(log.roots) >= whole_blocks:
             return
-        rest: list[bytes] = []
-        offsets: list[int] = []
+        rest = Leaves([], [], [])
         for page in self._source.leaves(table, log_id, log.offsets[-1]):
-            first = len(log.roots) * BLOCK_LEAVES + len(rest)
-            if page.indexes != list(range(first, first + len(page.indexes))):
-                raise Unavailable(f"log {log_id}: the table does not hold every leaf from {first} on")
-            rest += page.hashes
-            offsets += page.offsets
-            while len(rest) >= BLOCK_LEAVES and len(log.roots) < whole_blocks:
-                log.roots.append(root_hash(rest[:BLOCK_LEAVES]))
-                log.offsets.append(offsets[BLOCK_LEAVES - 1] + 1)
-                del rest[:BLOCK_LEAVES], offsets[:BLOCK_LEAVES]
+            for ours, theirs in zip(rest, page, strict=True):
+                ours += theirs  # type: ignore[operator]
+            while len(log.roots) < whole_blocks and rest.indexes[-1:] >= [(len(log.roots) + 1) * BLOCK_LEAVES - 1]:
+                _add_block(log, rest, retained)
             if len(log.roots) >= whole_blocks:
                 return
-        raise Unavailable(f"log {log_id}: the table does not hold {whole_blocks * BLOCK_LEAVES} leaves yet")
+        while len(log.roots) < whole_blocks:
+            _add_block(log, rest, retained)
 
-    def _block(self, table: str, log_id: str, log: _Log, number: int, size: int) -> list[bytes]:
-        first, end = number * BLOCK_LEAVES, min(size, (number + 1) * BLOCK_LEAVES)
+    def _block(self, table: str, log_id: str, log: _Log, number: int) -> Leaves:
+        first = number * BLOCK_LEAVES
         until = log.offsets[number + 1] if number + 1 < len(log.offsets) else None
-        page = self._source.leaves_between(table, log_id, log.offsets[number], until, end - first)
-        if page.indexes != list(range(first, end)):
-            raise Unavailable(f"log {log_id}: the table does not hold leaves {first} to {end - 1}")
-        return page.hashes
+        page = self._source.leaves_between(table, log_id, log.offsets[number], until, BLOCK_LEAVES)
+        at, end = bisect_left(page.indexes, first), bisect_left(page.indexes, first + BLOCK_LEAVES)
+        return Leaves(page.offsets[at:end], page.indexes[at:end], page.hashes[at:end])
+
+
+def _add_block(log: _Log, rest: Leaves, retained: Retained) -> None:
+    """Take the next block's leaves from the front of ``rest``."""
+    first = len(log.roots) * BLOCK_LEAVES
+    count = bisect_left(rest.indexes, first + BLOCK_LEAVES)
+    if count == BLOCK_LEAVES and rest.indexes[0] == first:
+        root: bytes | None = root_hash(rest.hashes[:count])
+    else:
+        leaves = dict(zip(rest.indexes[:count], rest.hashes[:count], strict=True))
+        root = block_root(first, leaves, retained)
+    log.roots.append(root)
+    log.offsets.append(rest.offsets[count - 1] + 1 if count else log.offsets[-1])
+    for column in rest:
+        del column[:count]

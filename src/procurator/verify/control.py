@@ -4,9 +4,9 @@ Whoever walks it knows afterwards which heads of the other logs were signed, and
 which schemas the records were written with.
 """
 
+import json
 from array import array
 from bisect import bisect_left, bisect_right
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from procurator.control_entries import ControlEntry, Head
 from procurator.errors import Rejected
 from procurator.leaf import entry_leaf_hash
 from procurator.merkle import Accumulator, perfect_ranges
+from procurator.verify.ranges import RangeSpool
 from procurator.verify.report import Report
 from procurator.verify.trust import TrustedKeys, claimed
 
@@ -33,12 +34,12 @@ class ControlRow(NamedTuple):
     value: bytes | None
 
 
-class PurgedRange(NamedTuple):
-    """Leaves [first, end) that were purged, and the roots of its perfect subtrees."""
+class RecordedSchema(NamedTuple):
+    """A writer schema, the broker's time of its entry, and whether the signer had asked for it in vain before."""
 
-    first: int
-    end: int
-    retained: tuple[bytes, ...]
+    text: str
+    recorded_us: int
+    late: bool
 
 
 #: Hears (control leaf index, head) of every epoch, in the order of the log.
@@ -49,12 +50,18 @@ class ControlAudit:
     """Feed it the control log's rows in order, then call `finish`."""
 
     def __init__(
-        self, log_id: str, origin: str, notes: Iterable[bytes], trust: TrustedKeys, report: Report, epochs: EpochSink
+        self,
+        log_id: str,
+        origin: str,
+        notes: Iterable[bytes],
+        trust: TrustedKeys,
+        report: Report,
+        epochs: EpochSink,
+        ranges: RangeSpool,
     ) -> None:
         self.log_id, self.origin = log_id, origin
-        self.schemas: dict[int, str] = {}
-        self.purged: dict[str, list[PurgedRange]] = defaultdict(list)
-        self.erased: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        self.schemas: dict[int, RecordedSchema] = {}
+        self.ranges = ranges
         self.heads: dict[str, Head] = {}
         self.signed_size = 0
         self.signed_sizes = array("Q")
@@ -110,7 +117,7 @@ class ControlAudit:
         except Rejected as error:
             self._report.tampered("control_entry_unreadable", where, str(error), self.since())
         else:
-            self._take(row.leaf_index, entry, where)
+            self._take(row, entry, where)
         self._check_notes()
 
     def _out_of_place(self, row: ControlRow, where: str) -> None:
@@ -151,15 +158,16 @@ class ControlAudit:
             self.signed_sizes.append(checkpoint.size)
         return checkpoint
 
-    def _take(self, index: int, entry: ControlEntry, where: str) -> None:
+    def _take(self, row: ControlRow, entry: ControlEntry, where: str) -> None:
         kind, payload = entry["payload"]
         if entry["ledger_id"] != self.origin.rpartition("/")[2]:
             self._report.tampered("another_ledger", where, f"the entry is of ledger {entry['ledger_id']}")
         if kind == control_entries.EPOCH:
             for head in control_entries.heads_of(entry):
-                self._take_head(index, head, where)
+                self._take_head(row.leaf_index, head, where)
         elif kind == control_entries.WRITER_SCHEMA:
-            self._take_schema(payload["schema_id"], payload["schema"], where)
+            recorded = RecordedSchema(payload["schema"], row.broker_time_us, payload["late"])
+            self._take_schema(payload["schema_id"], recorded, where)
         elif kind == control_entries.KEY_ROTATION:
             self._trust.rotate(payload["old_key"], payload["new_key"])
         elif kind == control_entries.LEGAL_HOLD:
@@ -167,7 +175,8 @@ class ControlAudit:
             if not payload["released"]:
                 self._held[payload["hold_id"]] = set(payload["session_ids"])
         elif kind == control_entries.PURGE:
-            self._when_signed.append(partial(self._take_purge, payload, where))
+            take = self._complete_purge if payload["completed"] else self._take_purge
+            self._when_signed.append(partial(take, payload, where))
         elif kind == control_entries.ERASURE:
             self._when_signed.append(partial(self._take_erasure, payload["ranges"]))
 
@@ -180,28 +189,33 @@ class ControlAudit:
             self.heads[head.log_id] = head
             self._epochs(index, head)
 
-    def _take_schema(self, schema_id: int, text: str, where: str) -> None:
+    def _take_schema(self, schema_id: int, recorded: RecordedSchema, where: str) -> None:
         try:
-            parse_schema(text)
+            parse_schema(recorded.text)
         except (ValueError, KeyError, TypeError) as error:
             self._report.tampered("writer_schema_unreadable", where, str(error))
             return
-        self._known_schemas.setdefault(schema_id, text)
-        self._when_signed.append(partial(self.schemas.setdefault, schema_id, text))  # type: ignore[arg-type]
+        self._known_schemas.setdefault(schema_id, recorded.text)
+        self._when_signed.append(partial(self.schemas.setdefault, schema_id, recorded))  # type: ignore[arg-type]
 
     def _take_erasure(self, ranges: list[dict[str, Any]]) -> None:
-        for each in ranges:
-            self.erased[each["log_id"]].append((each["first_leaf"], each["first_leaf"] + each["leaf_count"]))
+        self.ranges.add_erasure((log_id, first, end) for log_id, first, end in map(_bounds, ranges))
 
     def _take_purge(self, payload: dict[str, Any], where: str) -> None:
         hashes = iter(payload["retained_hashes"])
-        for each in payload["ranges"]:
-            first, end = each["first_leaf"], each["first_leaf"] + each["leaf_count"]
-            retained = tuple(hash_ for _, hash_ in zip(perfect_ranges(first, end), hashes, strict=False))
-            self.purged[each["log_id"]].append(PurgedRange(first, end, retained))
+        ranges = [
+            (log_id, first, end, tuple(hash_ for _, hash_ in zip(perfect_ranges(first, end), hashes, strict=False)))
+            for log_id, first, end in map(_bounds, payload["ranges"])
+        ]
+        self.ranges.add_purge(payload["purge_id"], _says(payload), ranges, payload["session_ids"])
         held = set().union(*self._held.values()) & set(payload["session_ids"])
         for session_id in sorted(held):
             self._report.tampered("purged_under_hold", where, f"session {session_id} was under a legal hold")
+
+    def _complete_purge(self, payload: dict[str, Any], where: str) -> None:
+        if not self.ranges.complete(payload["purge_id"], _says(payload)):
+            message = f"completes purge {payload['purge_id']}, which no signed entry describes like that"
+            self._report.tampered("purge_differs", where, message)
 
     def since(self) -> str:
         """Return words for the last checkpoint that everything up to here agrees with."""
@@ -216,6 +230,11 @@ class ControlAudit:
         """Return the size of the last checkpoint that does not cover a leaf of the control log, 0 if none."""
         at = bisect_left(self.signed_sizes, index + 1)
         return self.signed_sizes[at - 1] if at else 0
+
+    def note_at(self, size: int) -> bytes:
+        """Return a checkpoint on file over ``size`` entries, nothing if there is none."""
+        at = bisect_left(self._notes, (size, b""))
+        return self._notes[at][1] if at < len(self._notes) and self._notes[at][0] == size else b""
 
     def finish(self) -> None:
         """Judge what is left when the rows have ended."""
@@ -236,3 +255,14 @@ class ControlAudit:
         unsigned = self._tree.size - self.signed_size
         self._report.counts["control_entries_unsigned"] = max(0, unsigned)
         self._report.anchor = f"{self.origin} size {self.signed_size}"
+
+
+def _bounds(leaf_range: dict[str, Any]) -> tuple[str, int, int]:
+    first: int = leaf_range["first_leaf"]
+    return leaf_range["log_id"], first, first + leaf_range["leaf_count"]
+
+
+def _says(purge: dict[str, Any]) -> str:
+    """Return what both entries of a purge must say, as one text."""
+    digest = purge["export_sha256"]
+    return json.dumps([digest and digest.hex(), purge["totals"]])

@@ -4,13 +4,18 @@ Rows come in the order of their table's key, which is what lets repeats be judge
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
+from uuid import UUID
 
 import pyarrow as pa
 
 from procurator.leaf import LeafError, entry_leaf_hash
+from procurator.verify.late_schemas import LateSchemas
 from procurator.verify.multiset import LeafSet
+from procurator.verify.ranges import RangeSpool
 from procurator.verify.report import Report
+from procurator.verify.source import Bounds
 
 #: The columns that make the leaf; the others are derived.
 ENTRY_COLUMNS = ("log_id", "offset", "leaf_index", "leaf_hash", "broker_time", "key", "value")
@@ -36,44 +41,48 @@ class Derive(Protocol):
     ) -> Columns: ...
 
 
+@dataclass(frozen=True)
+class Derivation:
+    """What derives a table's columns: ``derive`` with the recorded schemas, ``blind`` without any."""
+
+    derive: Derive
+    blind: Derive
+    late_schemas: LateSchemas
+
+
 class EntryAudit:
-    """Feed it pages of one table. ``signed``: leaves that were signed, by log; others are not judged."""
+    """Feed it pages of one table. ``bounds``: leaves [first, end) that are judged, by log."""
 
     def __init__(
         self,
         table: str,
-        derive: Derive,
-        signed: Mapping[str, int],
-        erased: Mapping[str, Sequence[tuple[int, int]]],
+        derivation: Derivation,
+        bounds: Mapping[str, Bounds],
+        ranges: RangeSpool,
         since: Since,
         report: Report,
     ) -> None:
         self.leaves: dict[str, LeafSet] = {}
         self._table = table
-        self._derive = derive
-        self._signed = signed
-        self._erased = erased
+        self._derivation = derivation
+        self._bounds = bounds
+        self._ranges = ranges
         self._since = since
         self._report = report
 
-    def feed(self, page: Any) -> Mapping[str, list[Any]]:
-        """Take a page (an Arrow table of whole rows); return whose sequence numbers were judged, in its order."""
+    def feed(self, page: Any) -> None:
+        """Take a page (an Arrow table of whole rows)."""
         by_log: dict[str, list[int]] = {}
         log_ids = [log_id.decode() for log_id in page.column("log_id").to_pylist()]
         indexes = page.column("leaf_index").to_pylist()
         for row, (log_id, index) in enumerate(zip(log_ids, indexes, strict=True)):
-            if index < self._signed.get(log_id, 0):
+            first, end = self._bounds.get(log_id, (0, 0))
+            if first <= index < end:
                 by_log.setdefault(log_id, []).append(row)
-        derived: dict[str, dict[int, Any]] = {name: {} for name in _WANTED}
         for log_id, rows in by_log.items():
-            part = page if len(rows) == page.num_rows else page.take(rows)
-            expected = self._judge(log_id, part)
-            for name in _WANTED & expected.keys():
-                derived[name].update(zip(rows, expected[name].to_pylist(), strict=True))
-        judged = sorted(row for rows in by_log.values() for row in rows)
-        return {name: [values[row] for row in judged] for name, values in derived.items() if values}
+            self._judge(log_id, page if len(rows) == page.num_rows else page.take(rows))
 
-    def _judge(self, log_id: str, part: Any) -> Columns:
+    def _judge(self, log_id: str, part: Any) -> None:
         offsets, indexes, hashes, times, keys, values = (
             part.column(name).to_pylist()
             for name in ("offset", "leaf_index", "leaf_hash", "broker_time_us", "key", "value")
@@ -86,7 +95,7 @@ class EntryAudit:
                 leaf = b""
             if leaf == stored:
                 continue
-            if values[row] is None and self._is_erased(log_id, indexes[row]):
+            if values[row] is None and self._ranges.is_erased(log_id, indexes[row]):
                 erased.add(row)
             else:
                 where = self._where(log_id, offsets[row], indexes[row], part, row)
@@ -101,25 +110,50 @@ class EntryAudit:
                 if shown[row].as_py() is not None:
                     where = self._where(log_id, offsets[row], indexes[row], part, row)
                     self._report.tampered("erased_entry_shows", where, f"column {name} of an erased entry has a text")
-        expected = self._derive(log_id, offsets, times, keys, values)
+        expected = self._derive(log_id, part, (offsets, times, keys, values))
+        unread: set[int] = set()
         for name, column in expected.items():
             for row in differing(column, part.column(name)):
-                if row not in erased:
-                    where = self._where(log_id, offsets[row], indexes[row], part, row)
+                where = self._where(log_id, offsets[row], indexes[row], part, row)
+                if name == "flags" and self._lost_its_past(expected, part, row):
+                    self._report.counts["flags_not_judged"] += 1
+                elif self._derivation.late_schemas.is_unrecorded(values[row]):
+                    if row not in unread:
+                        message = "its columns show more than its bytes, whose schema the control log does not have"
+                        self._report.cannot_tell("schema_unrecorded", where, message)
+                    unread.add(row)
+                elif row not in erased:
                     shown = f"column {name} is {_shown(part.column(name)[row])}, its bytes say {_shown(column[row])}"
                     self._report.tampered("column_differs", where, shown, self._since(log_id, indexes[row]))
-        return expected
 
-    def _is_erased(self, log_id: str, index: int) -> bool:
-        return any(first <= index < end for first, end in self._erased.get(log_id, ()))
+    def _derive(self, log_id: str, part: Any, columns: tuple[list[Any], ...]) -> Columns:
+        """Derive the columns of rows; those rejected before their schema was there as if it still was not."""
+        ways = self._derivation
+        early = ways.late_schemas.rejected_before(part, columns[1], columns[3], self._report)
+        if not early:
+            return ways.derive(log_id, *columns)
+        others = [row for row in range(part.num_rows) if row not in early]
+        order = sorted(range(part.num_rows), key=lambda at: [*early, *others][at])
+        first, second = (
+            derive(log_id, *([column[row] for row in rows] for column in columns))
+            for derive, rows in ((ways.blind, early), (ways.derive, others))
+        )
+        return {name: pa.concat_arrays([first[name], second[name]]).take(order) for name in first}
+
+    def _lost_its_past(self, expected: Columns, part: Any, row: int) -> bool:
+        """Whether a row only says that it repeats an entry that may have been purged: that can no longer be told."""
+        says = {_text(flag) for flag in part.column("flags")[row].as_py()}
+        derived = {_text(flag) for flag in expected["flags"][row].as_py()}
+        if says - derived != {"repeated"} or "session_id" not in expected:
+            return False
+        session_id = expected["session_id"][row].as_py()
+        name = str(UUID(bytes=session_id) if isinstance(session_id, bytes) else session_id)
+        return self._ranges.has_purged(name)
 
     def _where(self, log_id: str, offset: int, index: int, part: Any, row: int) -> str:
         where = f"{self._table} log {log_id} offset {offset} leaf {index}"
         event_id = part.column("event_id")[row].as_py()
         return f"{where} event {event_id}" if event_id else where
-
-
-_WANTED = frozenset({"session_id", "emitter_id", "sequence"})
 
 
 def differing(expected: Any, actual: Any) -> list[int]:
@@ -152,6 +186,10 @@ def _plain(column: Any) -> Any:
     if pa.types.is_timestamp(column.type):
         return column.cast(pa.int64())
     return column
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def _shown(value: Any) -> str:

@@ -33,3 +33,7 @@ class LeafSet:
                 for index, offset, leaf_hash in leaves
             )
         ) % _MODULUS
+
+    def since(self, total: int) -> int:
+        """Return the sum of what was added since ``total``."""
+        return (self.total - total) % _MODULUS

@@ -45,13 +45,19 @@ class Report:
     anchor: str = ""
     _by_verdict: Counter[Verdict] = field(default_factory=Counter)
 
+    def add(self, finding: Finding) -> None:
+        """Note a finding."""
+        self._by_verdict[finding.verdict] += 1
+        if len(self.findings) < FINDINGS_MAX:
+            self.findings.append(finding)
+
     def tampered(self, what: str, where: str, message: str, since: str = "") -> None:
         """Note that something was changed, removed or added."""
-        self._add(Finding(Verdict.TAMPERED, what, where, message, since))
+        self.add(Finding(Verdict.TAMPERED, what, where, message, since))
 
     def cannot_tell(self, what: str, where: str, message: str) -> None:
         """Note that something could not be judged."""
-        self._add(Finding(Verdict.CANNOT_TELL, what, where, message))
+        self.add(Finding(Verdict.CANNOT_TELL, what, where, message))
 
     def incomplete(self, what: str, where: str, count: int, **details: Any) -> None:
         """Note what is missing although nothing was changed: ``count`` of it."""
@@ -77,8 +83,3 @@ class Report:
             "completeness": self.completeness,
             "counts": dict(self.counts),
         }
-
-    def _add(self, finding: Finding) -> None:
-        self._by_verdict[finding.verdict] += 1
-        if len(self.findings) < FINDINGS_MAX:
-            self.findings.append(finding)

@@ -1,7 +1,7 @@
 """IO: the ledger's tables page by page, in the two orders that verification needs, in bounded memory."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,9 +13,18 @@ from procurator.verify.control import ControlRow
 
 LEAVES_PAGE = 200_000
 CONTROL_PAGE = 2_000
+#: Purges and erasures may have megabytes each.
+KINDS_PAGE = 50
 ENTRIES_PAGE = 10_000
+#: So that a statement stays below the server's max_query_size (256 KiB).
+SESSIONS_PER_QUERY = 4_000
+MISSING_MAX = 10_000
 #: A page of whole entries ends once their bytes exceed this: at most this and one more entry are in memory.
 PAGE_BYTES_MAX = 32 * 1024 * 1024
+
+
+#: Leaves [first, end).
+Bounds = tuple[int, int]
 
 
 class Leaves(NamedTuple):
@@ -125,6 +134,21 @@ class LedgerSource:
         )
         return [ControlRow(*row.values()) for row in page.to_pylist()]
 
+    def control_kinds(self, log_id: str, kinds: Sequence[str], first: int, end: int) -> Iterator[ControlRow]:
+        """Yield the entries of some kinds among the control log's leaves [first, end), in order."""
+        while True:
+            page = self._arrow(
+                "SELECT offset, leaf_index, leaf_hash, toUnixTimestamp64Micro(broker_time) AS time, key, value"
+                " FROM ledger_control WHERE log_id = {log_id:String} AND leaf_index >= {first:UInt64}"
+                " AND leaf_index < {end:UInt64} AND kind IN {kinds:Array(String)}"
+                " ORDER BY log_id, offset LIMIT {limit:UInt64}",
+                {"log_id": log_id, "first": first, "end": end, "kinds": list(kinds), "limit": KINDS_PAGE},
+            )
+            yield from (ControlRow(*row.values()) for row in page.to_pylist())
+            if page.num_rows < KINDS_PAGE:
+                return
+            first = page.column("leaf_index")[-1].as_py() + 1
+
     def control_size(self, log_id: str) -> int:
         """Return how many leaves of the control log the table has."""
         ((size,),) = self._clickhouse.rows(
@@ -133,36 +157,80 @@ class LedgerSource:
         )
         return int(size)
 
-    def entries(self, table: str, after: tuple[Any, ...] | None = None) -> Iterator[tuple[Any, tuple[Any, ...]]]:
-        """Yield (Arrow table of whole rows, key of its last row) in the order of the table's key."""
-        order = ORDERS[table]
+    def entries(self, table: str, bounds: Mapping[str, Bounds]) -> Iterator[Any]:
+        """Yield Arrow tables of whole rows in the order of the table's key: each log's leaves within ``bounds``."""
+        order, after = ORDERS[table], None
         names = ", ".join(order.columns)
+        within = " OR ".join(
+            f"(log_id = '{log_id}' AND leaf_index >= {first} AND leaf_index < {end})"
+            for log_id, (first, end) in bounds.items()
+        )
+        within = f"({within or '0'}){self._not_before(table, bounds)}"
         while True:
             after_sql, parameters = _after(order, after)
             # Sizes first: which rows make a page is decided without reading a body.
-            bounds = self._clickhouse.rows(
+            page_end = self._clickhouse.rows(
                 f"SELECT {', '.join(map(_text, order.columns))} FROM ("
                 f"  SELECT {names}, sum(length(ifNull(value, ''))) OVER (ORDER BY {names} ROWS UNBOUNDED PRECEDING)"
                 "     - length(ifNull(value, '')) AS bytes_before"
-                f"  FROM {table} WHERE {after_sql} ORDER BY {names} LIMIT {ENTRIES_PAGE})"
+                f"  FROM {table} WHERE {after_sql} AND {within} ORDER BY {names} LIMIT {ENTRIES_PAGE})"
                 f" WHERE bytes_before <= {PAGE_BYTES_MAX} ORDER BY {names} DESC LIMIT 1",
                 parameters,
             )
-            if not bounds:
+            if not page_end:
                 return
-            last = tuple(bounds[0])
-            until_sql, until = _until(order, last)
-            page = self._arrow(
+            after = tuple(page_end[0])
+            until_sql, until = _until(order, after)
+            yield self._arrow(
                 f"SELECT *, toUnixTimestamp64Micro(broker_time) AS broker_time_us FROM {table}"
-                f" WHERE {after_sql} AND {until_sql} ORDER BY {names}",
+                f" WHERE {after_sql} AND {until_sql} AND {within} ORDER BY {names}",
                 {**parameters, **until},
             )
-            yield page, last
-            after = last
+
+    def _not_before(self, table: str, bounds: Mapping[str, Bounds]) -> str:
+        """Return a condition that spares the server the days before the first leaf within ``bounds``."""
+        if not all(first for first, _ in bounds.values()):
+            return ""
+        first_leaves = " OR ".join(f"(log_id = '{log_id}' AND leaf_index >= {n})" for log_id, (n, _) in bounds.items())
+        sql = f"SELECT toString(toDate(min(broker_time))) FROM {table} WHERE {first_leaves or '0'}"
+        return f" AND broker_time >= '{self._clickhouse.rows(sql)[0][0]}'"
+
+    def sequences(
+        self, log_id: str, session_ids: Sequence[str], before_leaf: int
+    ) -> dict[str, dict[str, Iterable[int]]]:
+        """Return the counted sequence numbers of sessions (checked UUIDs) in a log before a leaf, by emitter."""
+        found: dict[str, dict[str, Iterable[int]]] = {}
+        for at in range(0, len(session_ids), SESSIONS_PER_QUERY):
+            ids = "','".join(session_ids[at : at + SESSIONS_PER_QUERY])
+            rows = self._clickhouse.rows(
+                f"SELECT session_id, emitter_id, groupUniqArray(sequence) FROM events WHERE session_id IN ('{ids}')"
+                " AND log_id = {log_id:String} AND leaf_index < {leaf:UInt64} AND empty(flags)"
+                " GROUP BY session_id, emitter_id",
+                {"log_id": log_id, "leaf": before_leaf},
+            )
+            for session_id, emitter_id, numbers in rows:
+                found.setdefault(session_id, {})[emitter_id] = numbers
+        return found
+
+    def missing_sequences(self) -> list[tuple[str, str, int]]:
+        """Return (session, emitter, numbers missing), at most `MISSING_MAX`: by the columns, which were verified."""
+        rows = self._clickhouse.rows(
+            "SELECT toString(session_id), emitter_id, max(sequence) + 1 - uniqExact(sequence) AS missing FROM events"
+            " WHERE sequence IS NOT NULL GROUP BY session_id, emitter_id HAVING missing > 0"
+            f" ORDER BY session_id, emitter_id LIMIT {MISSING_MAX}"
+            " SETTINGS optimize_aggregation_in_order = 1"
+        )
+        return [(session_id, emitter_id, int(missing)) for session_id, emitter_id, missing in rows]
 
     def log_ids(self, table: str) -> dict[str, int]:
         """Return the logs that have rows in a table, with how many."""
         return dict(self._clickhouse.rows(f"SELECT log_id, count() FROM {table} GROUP BY log_id"))
+
+    def sizes(self, tables: Sequence[str]) -> dict[str, int]:
+        """Return how many leaves each log has by the tables' own account; of a purged end its head still tells."""
+        each = " UNION ALL ".join(f"SELECT log_id, leaf_index + 1 AS size FROM {table}" for table in tables)
+        sql = f"SELECT log_id, max(size) FROM ({each} UNION ALL SELECT log_id, size FROM ledger_heads) GROUP BY log_id"
+        return {log_id: int(size) for log_id, size in self._clickhouse.rows(sql)}
 
     def gaps(self) -> list[tuple[str, int, int]]:
         """Return (log, first offset, next offset) of what Kafka had lost before the sink came to it."""

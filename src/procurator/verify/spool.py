@@ -1,6 +1,7 @@
 """IO: signed heads by log in temporary files, so that years of epochs need no memory."""
 
 import tempfile
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from pathlib import Path
 from struct import Struct
@@ -52,14 +53,16 @@ class HeadSpool:
 
     def covering(self, log_id: str, leaf_index: int) -> SpooledHead | None:
         """Return the first head that covers a leaf, None if none does."""
-        low, high = 0, self._counts.get(log_id, 0)
-        while low < high:
-            middle = (low + high) // 2
-            if self._read(log_id, middle).size > leaf_index:
-                high = middle
-            else:
-                low = middle + 1
-        return self._read(log_id, low) if low < self._counts.get(log_id, 0) else None
+        count = self._counts.get(log_id, 0)
+        at = bisect_right(range(count), leaf_index, key=lambda n: self._read(log_id, n).size)
+        return self._read(log_id, at) if at < count else None
+
+    def size_at(self, log_id: str, control_size: int) -> int:
+        """Return the log's size in the last epoch among the control log's first ``control_size`` leaves."""
+        at = bisect_left(
+            range(self._counts.get(log_id, 0)), control_size, key=lambda n: self._read(log_id, n).control_index
+        )
+        return self._read(log_id, at - 1).size if at else 0
 
     def _open(self, log_id: str) -> BinaryIO:
         path = Path(self._folder.name) / f"{len(self._files)}"

@@ -5,12 +5,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 
 import pytest
 from confluent_kafka import Producer
 
 from procurator.checkpoint_file import read_checkpoints
 from procurator.clickhouse import ClickHouse
+from procurator.control_desk import ControlDesk
+from procurator.deploy.embedded.components import ALL
 from procurator.deploy.embedded.layout import Ports
 from procurator.deploy.embedded.stack import Stack, StackConfig
 from procurator.kafka import producer_config
@@ -26,7 +29,7 @@ from procurator.verify.report import Report
 from procurator.verify.source import LedgerSource
 from procurator.verify.trust import claimed
 
-COMPONENTS = frozenset({"kafka", "registry", "clickhouse", "setup", "sink", "sign", "api"})
+COMPONENTS = ALL - {"retention"}
 LEDGER_TABLES = ("events", "audit", "ledger_control", "ledger_gaps")
 SIGNED_S = 60.0
 
@@ -47,6 +50,10 @@ class Ledger:
     def clickhouse(self, database: str = "procurator") -> ClickHouse:
         return ClickHouse(self.stack.clickhouse_url, "admin", self.stack.admin_key, database)
 
+    def desk(self, clickhouse: ClickHouse) -> ControlDesk:
+        """What asks the signer for entries."""
+        return ControlDesk(clickhouse, self.data_dir / "sign" / "requests", self.data_dir / "checkpoints", Event().wait)
+
     @property
     def notes(self) -> list[bytes]:
         return list(read_checkpoints(self.data_dir / "checkpoints"))
@@ -62,6 +69,10 @@ class Ledger:
                 return
             assert time.monotonic() < until_s, f"not signed in {SIGNED_S} s: {counts}"
             time.sleep(0.5)
+
+    def verify(self, clickhouse: ClickHouse, notes: list[bytes] | None = None) -> Report:
+        """Verify the tables that a client sees."""
+        return verify(clickhouse, self, notes)
 
     @contextmanager
     def copy(self) -> "Iterator[ClickHouse]":
@@ -87,7 +98,7 @@ def verify(clickhouse: ClickHouse, ledger: Ledger, notes: list[bytes] | None = N
         notes=notes,
         keys=[ledger.key],
         tables={topic: table for topic, table in TABLES.items() if topic != LEDGER_CONTROL.name},
-        derive=lambda schema, topics: Rederivation(schema, topics, ledger.prices),
+        derive=lambda schema, topics, ask: Rederivation(schema, topics, ledger.prices, ask),
         progress=lambda *_: None,
     )
     return verify_ledger(check)

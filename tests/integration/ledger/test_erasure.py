@@ -1,7 +1,6 @@
 """Erasing a session on a real ledger: by a signed entry it verifies as erased; under a hold nothing is asked for."""
 
 from collections.abc import Callable, Iterator
-from threading import Event
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +16,7 @@ from procurator.verify.source import LedgerSource
 @pytest.fixture
 def erasures(ledger: Any) -> Iterator[Erasures]:
     clickhouse = ledger.clickhouse()
-    yield Erasures(clickhouse, ledger.data_dir / "sign" / "requests", Event().wait)
+    yield Erasures(clickhouse, ledger.desk(clickhouse))
     clickhouse.close()
 
 

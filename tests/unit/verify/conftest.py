@@ -1,8 +1,8 @@
 """A whole ledger in memory: logs of real events, control log, checkpoints; tables as ClickHouse would show them."""
 
 import random
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -24,7 +24,7 @@ from procurator.verify.bundle_format import Bundle, BundleEntry, BundleLog
 from procurator.verify.control import ControlRow
 from procurator.verify.ledger import LedgerCheck, verify_ledger
 from procurator.verify.report import Report
-from procurator.verify.source import Leaves, LedgerSource
+from procurator.verify.source import Bounds, Leaves, LedgerSource
 
 PARTITIONS = 2
 EVENT_SCHEMA_ID, CONTROL_SCHEMA_ID = 1, 2
@@ -68,7 +68,7 @@ class Model:
 
     # Growing it
 
-    def add_event(self, session_id: str | None = None, garbage: bool = False) -> None:
+    def add_event(self, session_id: str | None = None, garbage: bool = False, schema_id: int = EVENT_SCHEMA_ID) -> None:
         """A turn of a session, in the log that its key belongs to; or bytes that are no event."""
         session_id = session_id or self.rng.choice(self.sessions)
         sequence = self.sequences[session_id] = self.sequences.get(session_id, -1) + 1
@@ -87,9 +87,10 @@ class Model:
                 {"turn_index": sequence, "role": "USER", "content": f"word {self.rng.random()}"},
             ),
         }
-        value = load_schema("session_event").encode(event, EVENT_SCHEMA_ID)
-        if garbage:
+        value = load_schema("session_event").encode(event, schema_id)
+        if garbage or schema_id != EVENT_SCHEMA_ID:
             self.sequences[session_id] -= 1
+        if garbage:
             value = self.rng.randbytes(20)
         log_id = self.log_ids[partition_of(session_id, PARTITIONS)]
         self._append(log_id, session_id.encode(), value)
@@ -145,12 +146,14 @@ class Model:
         self.sign(new)
         self.signer = new
 
-    def purge(self, log_id: str, first: int, count: int, session_ids: Sequence[str] = ()) -> None:
-        """Remove leaves, with the entry that says so."""
+    def purge(
+        self, log_id: str, first: int, count: int, session_ids: Sequence[str] = (), completed: bool = False
+    ) -> dict[str, Any]:
+        """Remove leaves, with the entry that says so, and the one that says that they are gone; return the first."""
         leaves = self.hashes[log_id]
         ranges = perfect_ranges(first, first + count)
         purge = {
-            "purge_id": str(UUID(int=1, version=4)),
+            "purge_id": str(UUID(int=self.rng.getrandbits(128), version=4)),
             "ranges": [{"log_id": log_id, "first_leaf": first, "leaf_count": count}],
             "retained_hashes": [root_hash(leaves[start:end]) for start, end in ranges],
             "session_ids": list(session_ids),
@@ -159,11 +162,15 @@ class Model:
             "reason": "test",
         }
         self.add_control(PURGE, purge)
+        if completed:
+            nothing: dict[str, Any] = {"ranges": [], "retained_hashes": [], "session_ids": []}
+            self.add_control(PURGE, {**purge, **nothing, "completed": True})
         self.rows = [
             row
             for row in self.rows
             if row["log_id"] != log_id.encode() or not first <= row["leaf_index"] < first + count
         ]
+        return purge
 
     def erase(self, log_id: str, index: int) -> None:
         """Erase an entry's bytes and content, with the entry that says so."""
@@ -183,7 +190,7 @@ class Model:
         """The rows of a log by offset."""
         return sorted((row for row in self.rows if row["log_id"] == log_id.encode()), key=lambda row: row["offset"])
 
-    def verify(self) -> Report:
+    def verify(self, **fields: Any) -> Report:
         """What ``verify ledger`` finds, from the first key on."""
         check = LedgerCheck(
             source=MemorySource(self),
@@ -191,10 +198,10 @@ class Model:
             notes=self.notes,
             keys=[self.first_key],
             tables={SESSION_EVENTS.name: "events"},
-            derive=lambda schema, topics: Rederivation(schema, topics, PriceBook()),
+            derive=lambda schema, topics, ask: Rederivation(schema, topics, PriceBook(), ask),
             progress=lambda *_: None,
         )
-        return verify_ledger(check)
+        return verify_ledger(replace(check, **fields))
 
     def bundle(self, session_id: str) -> Bundle:
         """A session's bundle under the last checkpoint."""
@@ -226,14 +233,37 @@ class MemorySource(LedgerSource):
         yield from sorted(self._model.control, key=lambda row: (row.offset, row.leaf_index))
 
     def leaves(self, table: str, log_id: str, offset: int = 0, from_rows: bool = False) -> Iterator[Leaves]:
-        rows = self._model.rows_of(log_id)
+        rows = [row for row in self._model.rows_of(log_id) if row["offset"] >= offset]
         yield Leaves([r["offset"] for r in rows], [r["leaf_index"] for r in rows], [r["leaf_hash"] for r in rows])
 
-    def entries(self, table: str, after: tuple[Any, ...] | None = None) -> Iterator[tuple[Any, tuple[Any, ...]]]:
-        rows = sorted(self._model.rows, key=lambda row: (row["session_id"], row["log_id"], row["offset"]))
+    def entries(self, table: str, bounds: Mapping[str, Bounds]) -> Iterator[Any]:
+        within = []
+        for row in self._model.rows:
+            first, end = bounds.get(row["log_id"].decode(), (0, 0))
+            if first <= row["leaf_index"] < end:
+                within.append(row)
+        rows = sorted(within, key=lambda row: (row["session_id"], row["log_id"], row["offset"]))
         if rows:
             names = {name: self._model.types.get(name) for name in rows[0]}
-            yield pa.table({name: pa.array([row[name] for row in rows], type_) for name, type_ in names.items()}), ()
+            yield pa.table({name: pa.array([row[name] for row in rows], type_) for name, type_ in names.items()})
+
+    def sequences(
+        self, log_id: str, session_ids: Sequence[str], before_leaf: int
+    ) -> dict[str, dict[str, Iterable[int]]]:
+        found: dict[str, dict[str, Iterable[int]]] = {}
+        for row in self._model.rows_of(log_id):
+            session_id = str(UUID(bytes=row["session_id"]))
+            if row["leaf_index"] < before_leaf and session_id in session_ids and not row["flags"]:
+                numbers = found.setdefault(session_id, {}).setdefault(row["emitter_id"], set())
+                numbers.add(row["sequence"])  # type: ignore[attr-defined]
+        return found
+
+    def missing_sequences(self) -> list[tuple[str, str, int]]:
+        numbers: dict[tuple[str, str], set[int]] = {}
+        for row in self._model.rows:
+            if row["sequence"] is not None:
+                numbers.setdefault((str(UUID(bytes=row["session_id"])), row["emitter_id"]), set()).add(row["sequence"])
+        return [(*who, count) for who, seen in sorted(numbers.items()) if (count := max(seen) + 1 - len(seen))]
 
     def log_ids(self, table: str) -> dict[str, int]:
         return {row["log_id"].decode(): 1 for row in self._model.rows}

@@ -7,11 +7,17 @@ from typing import Any
 
 import pytest
 
+from procurator.avro_schemas.codec import load_schema
+from procurator.control_entries import PURGE, WRITER_SCHEMA
+from procurator.errors import UserError
+from procurator.leaf import entry_leaf_hash
+from procurator.verify.positions import Position
 from procurator.verify.report import Verdict
 
 Make = Callable[[int], Any]
 
 MUTATIONS = int(os.environ.get("PROCURATOR_TEST_MUTATIONS", "500"))
+SLICED = max(50, MUTATIONS // 10)
 CLEAN = int(os.environ.get("PROCURATOR_TEST_CLEAN_LEDGERS", "100"))
 
 
@@ -25,7 +31,7 @@ def lived(make: Make, seed: int) -> Any:
             model.rotate()
         elif what == "purge" and size > 2:
             first = rng.randrange(size // 2)
-            model.purge(log_id, first, rng.randrange(1, size // 2 + 1))
+            model.purge(log_id, first, rng.randrange(1, size // 2 + 1), completed=rng.random() < 0.7)
             size = 0
         elif what == "erase" and size > 2 and model.rows_of(log_id)[-1]["value"]:
             model.erase(log_id, model.rows_of(log_id)[-1]["leaf_index"])
@@ -266,3 +272,172 @@ def test_a_forged_purge_that_no_checkpoint_covers_allows_nothing(make: Make) -> 
     model = make(9)
     model.purge(model.log_ids[0], 0, 2)
     assert "missing" in {finding.what for finding in model.verify().findings}
+
+
+def test_a_verification_goes_on_where_the_last_one_ended(make: Make) -> None:
+    for seed in range(12):
+        model, kept = lived(make, seed), list[Position]()
+        assert model.verify(keep=kept.append, slice_entries=5).verdict is Verdict.SOUND
+        positions = [Position.parse(position.render(), "file") for position in kept]
+        assert positions == kept
+        for _ in range(10):
+            model.add_event()
+        model.sign()
+        for position in positions:
+            report = model.verify(start=position, slice_entries=7)
+            assert report.verdict is Verdict.SOUND, (seed, report.to_json())
+        report = model.verify(start=positions[-1])
+        assert report.counts["leaves"] == 10
+
+
+def test_slices_find_what_one_pass_finds(make: Make) -> None:
+    model = lived(make, 3)
+    rng = random.Random(17)
+    for number in range(SLICED):
+        rows, control, notes = [dict(row) for row in model.rows], list(model.control), list(model.notes)
+        what = mutate(model, rng)
+        assert model.verify(slice_entries=6).verdict is not Verdict.SOUND, (number, what)
+        model.rows, model.control, model.notes = rows, control, notes
+
+
+def test_an_edit_of_what_is_new_is_found_from_the_last_position(make: Make) -> None:
+    model, kept = make(5), list[Position]()
+    model.verify(keep=kept.append)
+    for _ in range(10):
+        model.add_event()
+    model.sign()
+    model.rows[-3]["value"] += b"x"
+    assert "leaf_differs" in {finding.what for finding in model.verify(start=kept[-1]).findings}
+
+
+def test_a_ledger_that_does_not_continue_what_was_verified_is_found(make: Make) -> None:
+    model, kept = make(5), list[Position]()
+    model.verify(keep=kept.append)
+    model.control[0] = model.control[0]._replace(value=model.control[0].value + b"x")
+    assert model.verify(start=kept[-1]).verdict is Verdict.TAMPERED
+    other = make(6)
+    with pytest.raises(UserError, match="the verification to go on from is of"):
+        other.verify(start=kept[-1])
+
+
+def test_nothing_is_kept_of_what_is_not_sound(make: Make) -> None:
+    model, kept = make(5), list[Position]()
+    model.rows[0]["value"] += b"x"
+    model.verify(keep=kept.append)
+    assert kept == []
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"version": 1}', '{"version": 9, "origin": ""}'])
+def test_a_damaged_position_says_so(text: str) -> None:
+    with pytest.raises(UserError, match="start over with --full"):
+        Position.parse(text, "file")
+
+
+def test_a_purge_that_is_not_carried_out_is_sound_and_shown(make: Make) -> None:
+    model = make(1)
+    log_id = max(model.log_ids, key=lambda each: len(model.hashes[each]))
+    rows = list(model.rows)
+    model.purge(log_id, 1, 5)
+    model.sign()
+    left = list(model.rows)
+    for going in (rows, rows[::2] + [row for row in left if row not in rows[::2]]):
+        model.rows = going
+        lingering = len(going) - len(left)
+        report = model.verify()
+        assert report.verdict is Verdict.SOUND, report.to_json()
+        assert report.counts["purge_not_carried_out"] == lingering
+        assert report.counts["entries_purged"] == 5 - lingering
+
+
+def test_an_entry_that_lingers_must_still_be_what_was_signed(make: Make) -> None:
+    model = make(1)
+    log_id = max(model.log_ids, key=lambda each: len(model.hashes[each]))
+    rows = list(model.rows)
+    model.purge(log_id, 0, 4)
+    model.sign()
+    model.rows = rows
+    row = next(row for row in rows if row["log_id"] == log_id.encode() and row["leaf_index"] == 2)
+    row["value"] += b"x"
+    assert "leaf_differs" in {finding.what for finding in model.verify().findings}
+    row["leaf_hash"] = entry_leaf_hash(log_id, 2, row["offset"], row["broker_time_us"], row["key"], row["value"])
+    assert "tree_differs" in {finding.what for finding in model.verify().findings}
+
+
+def test_entries_that_come_back_after_their_purge_are_found(make: Make) -> None:
+    model = make(1)
+    log_id = max(model.log_ids, key=lambda each: len(model.hashes[each]))
+    rows = list(model.rows)
+    model.purge(log_id, 1, 5, completed=True)
+    model.sign()
+    assert model.verify().verdict is Verdict.SOUND
+    model.rows = rows
+    assert {finding.what for finding in model.verify().findings} == {"resurrected"}
+
+
+def test_a_purges_second_entry_must_say_what_the_first_one_said(make: Make) -> None:
+    model = make(1)
+    purge = model.purge(model.log_ids[0], 0, 1)
+    model.add_control(PURGE, {**purge, "ranges": [], "retained_hashes": [], "totals": "{1}", "completed": True})
+    model.sign()
+    assert {finding.what for finding in model.verify().findings} == {"purge_differs"}
+
+
+def test_retained_hashes_that_were_altered_are_found(make: Make) -> None:
+    model = make(1)
+    log_id = max(model.log_ids, key=lambda each: len(model.hashes[each]))
+    model.hashes[log_id][2] = bytes(32)  # what the purge is made from; the heads of later epochs as well
+    model.purge(log_id, 1, 4)
+    model.sign()
+    assert "tree_differs" in {finding.what for finding in model.verify().findings}
+
+
+class LateSchema:
+    """A record with a schema id that nobody had registered, rejected; the schema comes later."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        model.add_event(schema_id=7)
+        self.row = model.rows[-1]
+        model.sign()
+
+    def record(self, late: bool) -> None:
+        schema = load_schema("session_event")
+        self.model.time_us += 1_000_000
+        payload = {"schema_id": 7, "subject": schema.name, "schema": schema.text, "late": late}
+        self.model.add_control(WRITER_SCHEMA, payload)
+        self.model.sign()
+
+
+def test_a_record_rejected_before_its_schema_was_there_is_sound(make: Make) -> None:
+    case = LateSchema(make(2))
+    assert case.row["rejected_reason"] == "schema_unknown"
+    assert case.model.verify().verdict is Verdict.SOUND
+    case.record(late=True)
+    report = case.model.verify()
+    assert report.verdict is Verdict.SOUND, report.to_json()
+    assert report.counts["entries_before_their_schema"] == 1
+
+
+def test_whether_a_schema_was_there_in_time_cannot_be_told_unless_the_signer_says_so(make: Make) -> None:
+    case = LateSchema(make(2))
+    case.record(late=False)
+    report = case.model.verify()
+    assert {finding.what for finding in report.findings} == {"rejected_before_schema"}
+    assert report.verdict is Verdict.CANNOT_TELL
+
+
+def test_an_event_cannot_be_hidden_as_rejected_once_its_schema_is_recorded(make: Make) -> None:
+    model = make(2)
+    row = next(row for row in model.rows if row["value"] and row["kind"])
+    rejected = LateSchema(make(3)).row
+    names = set(model.types) - {"flags"}
+    row.update({name: rejected[name] for name in names}, flags=["rejected"])
+    assert "column_differs" in {finding.what for finding in model.verify().findings}
+
+
+def test_an_entry_read_with_a_schema_that_is_recorded_nowhere_cannot_be_told(make: Make) -> None:
+    model = make(2)
+    unread = LateSchema(model).row
+    read = next(row for row in model.rows if row["value"] and row["kind"])
+    unread.update({name: read[name] for name in model.types})
+    assert {finding.what for finding in model.verify().findings} == {"schema_unrecorded"}

@@ -1,0 +1,283 @@
+"""A purge on a real ledger: what is due goes with an export and a signed record, the rest proves itself as before."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from procurator.clickhouse import ClickHouse
+from procurator.clock import now_us
+from procurator.erasure import Erasures
+from procurator.errors import Fatal, UserError
+from procurator.merkle import verify_inclusion
+from procurator.producers import Procurator
+from procurator.retention.archive import verify_archive
+from procurator.retention.due import Due
+from procurator.retention.holds import HoldFilter
+from procurator.retention.policy import RetentionPolicy
+from procurator.retention.purge import Purge, Purger
+from procurator.retention.removal import Removal
+from procurator.retention.run import Done, Parts, run
+from procurator.verify.bundle import verify_bundle
+from procurator.verify.bundle_format import render
+from procurator.verify.report import Report, Verdict
+from procurator.verify.seal import Sealer
+from procurator.verify.source import LedgerSource
+
+Verified = Callable[..., Report]
+ORG = "short-lived"
+#: Nothing but this organisation's sessions ever goes: the others are of other tests.
+POLICY = RetentionPolicy(default_days=36_500, organisations={ORG: 0})
+REAL_ROWS = "INSERT INTO events (* EXCEPT (late)) SELECT * EXCEPT (late) FROM"
+
+
+@dataclass
+class Retention:
+    """A retention of its own on the ledger, as role purger, and what it leaves on disk."""
+
+    ledger: Any
+    verified: Verified
+    exports: Path
+    admin: ClickHouse
+    purger: ClickHouse
+
+    def run(self, **fields: Any) -> Done:
+        return run(self.parts, POLICY, self.purge(**fields), now_us())
+
+    def purge(self, exports: bool = True) -> Purge:
+        return Purge("test", "retention period", self.exports if exports else None)
+
+    @property
+    def parts(self) -> Parts:
+        desk = self.ledger.desk(self.purger)
+        removal = Removal(self.purger, desk, self.ledger.stack.kafka)
+        notes = lambda: self.ledger.notes  # noqa: E731
+        return Parts(self.purger, desk, removal, [self.ledger.key], notes, lambda: self.verified(self.purger))
+
+    def sign_only(self) -> int:
+        """What a run does up to the signature of its first purge, and then dies."""
+        batch = next(Due(self.purger, POLICY, now_us()).batches([]))
+        return self.signing().sign(batch)
+
+    def signing(self) -> Purger:
+        parts = self.parts
+        sealer = Sealer(LedgerSource(self.purger))
+        return Purger(self.purger, parts.desk, sealer, self.ledger.notes, parts.keys, self.purge())
+
+    def sessions(self, count: int) -> list[str]:
+        """Play sessions of the organisation and others in turns; return its ended ones once they are signed."""
+        stack = self.ledger.stack
+        before = len(self.ended())
+        with (
+            Procurator(kafka_bootstrap_servers=stack.kafka, schema_registry_url=stack.registry_url) as sdk,
+            ExitStack() as playing,
+        ):
+            played = [
+                playing.enter_context(sdk.session(agent="clerk", org_id=org, owner_team_id="desk", user="ada"))
+                for _ in range(count)
+                for org in (ORG, "acme")
+            ]
+            for _ in range(3):
+                for session in played:
+                    session.turn("user", "What did I spend?")
+                    with session.model_call("openai", "gpt-4o") as call:
+                        call.complete(input_tokens=120, output_tokens=35)
+                    session.turn("assistant", "Let me see.")
+        until_s = time.monotonic() + 60
+        while len(self.ended()) < before + count:
+            assert time.monotonic() < until_s, f"{len(self.ended())} of {before + count} sessions ended"
+        self.ledger.await_signed(self.count("1"))
+        return self.ended()
+
+    def ended(self) -> list[str]:
+        sql = "SELECT toString(session_id) FROM sessions FINAL WHERE org_id = {org:String} AND completed_at IS NOT NULL"
+        return [session_id for (session_id,) in self.admin.rows(f"{sql} ORDER BY 1", {"org": ORG})]
+
+    def count(self, where: str) -> int:
+        ((count,),) = self.admin.rows(f"SELECT count() FROM events WHERE {where}")
+        return int(count)
+
+    def of_organisation(self) -> int:
+        return self.count(f"org_id = '{ORG}'")
+
+
+@pytest.fixture(scope="module")
+def retention(ledger: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Retention]:
+    admin = ledger.clickhouse()
+    purger = ClickHouse(ledger.stack.clickhouse_url, "purger", ledger.stack.password("purger"), "procurator")
+    yield Retention(ledger, ledger.verify, tmp_path_factory.mktemp("exports"), admin, purger)
+    admin.close()
+    purger.close()
+
+
+def whats(report: Report) -> set[str]:
+    return {finding.what for finding in report.findings}
+
+
+def test_a_run_removes_what_is_due_and_leaves_what_is_held(retention: Retention) -> None:
+    sessions = retention.sessions(6)
+    others = retention.count(f"org_id != '{ORG}'")
+    erasures = Erasures(retention.admin, retention.ledger.desk(retention.admin))
+    by_id = erasures.hold(ORG, [sessions[0]], "counsel", "case 1")
+    by_filter = erasures.hold(ORG, [], "counsel", "case 2", HoldFilter((("org", ORG), ("agent", "no such agent"))))
+    plan = Due(retention.purger, POLICY, now_us()).plan(erasures.holds().values())
+    assert (plan.sessions, plan.held) == (5, {by_id: 1})
+    assert [org_id for org_id, _ in plan.going] == [ORG]
+    spent = retention.admin.rows(
+        f"SELECT toString(sum(cost_usd)), sum(input_tokens), countIf(kind = 'ModelCallCompleted') FROM events"
+        f" WHERE org_id = '{ORG}' AND session_id != '{sessions[0]}' AND empty(flags)"
+    )[0]
+    kept = retention.count(f"session_id = '{sessions[0]}'")
+    gone = retention.of_organisation() - kept
+
+    done = retention.run()
+
+    assert (done.sessions, done.purges) == (5, 1)
+    assert retention.of_organisation() == kept
+    assert retention.count(f"org_id != '{ORG}'") == others
+    assert retention.ended() == [sessions[0]]
+    report = retention.verified(retention.admin)
+    assert report.verdict is Verdict.SOUND, report.to_json()
+    assert report.counts["entries_purged"] == gone
+    (shown,) = retention.admin.rows(
+        "SELECT toString(sum(cost_usd)), sum(input_tokens), sum(model_calls) FROM finops.purged_spend_by_day_v1"
+        f" WHERE org_id = '{ORG}'"
+    )
+    assert (Decimal(shown[0]), shown[1:]) == (Decimal(spent[0]), spent[1:])
+    assert retention.run() == Done(0, 0, 0, 0)
+
+    erasures.release(by_id, "counsel", "settled")
+    erasures.release(by_filter, "counsel", "settled")
+    assert retention.run().sessions == 1
+    with pytest.raises(UserError, match="was purged already"):
+        erasures.hold(ORG, [sessions[0]], "counsel", "too late")
+
+
+def test_the_export_is_what_was_signed(retention: Retention) -> None:
+    purge = json.loads(
+        retention.admin.rows("SELECT body FROM ledger_control WHERE kind = 'Purge' ORDER BY offset LIMIT 1")[0][0]
+    )
+    digest = bytes.fromhex(purge["export_sha256"])
+    folder = retention.exports / purge["purge_id"]
+    report = verify_archive(folder, [retention.ledger.key], digest)
+    assert report.verdict is Verdict.SOUND, report.to_json()
+    assert report.counts["sessions"] == len(purge["session_ids"]) == 5
+    assert report.counts["entries"] == sum(each["leaf_count"] for each in purge["ranges"])
+    assert verify_archive(folder, [retention.ledger.key], bytes(32)).verdict is Verdict.TAMPERED
+    bundle = folder / f"{purge['session_ids'][0]}.json"
+    whole = bundle.read_bytes()
+    bundle.write_bytes(whole.replace(b"A", b"B", 1))
+    assert whats(verify_archive(folder, [retention.ledger.key], digest)) == {"file_differs"}
+    bundle.unlink()
+    assert whats(verify_archive(folder, [retention.ledger.key], digest)) == {"missing"}
+    bundle.write_bytes(whole)
+
+
+def test_what_is_left_of_a_purged_log_proves_itself(retention: Retention) -> None:
+    ledger = retention.ledger
+    sealer = Sealer(LedgerSource(retention.admin))
+    rows = retention.admin.rows(
+        "SELECT log_id, leaf_index, hex(leaf_hash), toString(session_id) FROM events WHERE org_id = 'acme'"
+        " AND value IS NOT NULL AND kind = 'SessionEnded' ORDER BY cityHash64(leaf_hash) LIMIT 30"
+    )
+    for log_id, index, leaf, session_id in rows:
+        _, _, head, proof = sealer.inclusion("events", log_id, index, ledger.notes)
+        verify_inclusion(bytes.fromhex(leaf), index, head.size, proof, head.root)
+        report = verify_bundle(render(sealer.seal(UUID(session_id), ledger.notes)), [ledger.key])
+        assert report.verdict is Verdict.SOUND, report.to_json()
+    assert len(rows) > 10
+
+
+def test_a_signed_purge_that_died_is_sound_and_carried_out_by_the_next_run(retention: Retention) -> None:
+    retention.sessions(3)
+    entries = retention.of_organisation()
+    assert retention.sign_only() == 3
+    report = retention.verified(retention.admin)
+    assert report.verdict is Verdict.SOUND, report.to_json()
+    assert report.counts["purge_not_carried_out"] == entries
+    assert retention.run() == Done(0, 0, 1, 0)
+    assert retention.of_organisation() == 0
+    assert retention.verified(retention.admin).verdict is Verdict.SOUND
+
+
+def test_an_export_without_a_purge_is_undone(retention: Retention, monkeypatch: pytest.MonkeyPatch) -> None:
+    retention.sessions(2)
+    entries = retention.of_organisation()
+
+    def die(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("procurator.retention.purge.spend_totals", die)
+        with pytest.raises(KeyboardInterrupt):
+            retention.sign_only()
+    assert retention.of_organisation() == entries
+    exports = len(list(retention.exports.iterdir()))
+    done = retention.run()
+    assert (done.sessions, done.undone) == (2, 1)
+    assert len(list(retention.exports.iterdir())) == exports
+    assert retention.of_organisation() == 0
+
+
+def test_nothing_goes_from_a_ledger_that_is_not_sound(retention: Retention) -> None:
+    retention.sessions(1)
+    entries = retention.of_organisation()
+    parts = retention.parts
+    unsound = Report()
+    unsound.tampered("leaf_differs", "somewhere", "for this test")
+    with pytest.raises(Fatal, match="the ledger is not sound"):
+        run(Parts(**{**vars(parts), "verify": lambda: unsound}), POLICY, retention.purge(), now_us())
+    assert retention.of_organisation() == entries
+
+
+def test_purged_rows_that_come_back_are_found(retention: Retention) -> None:
+    ledger = retention.ledger
+    with ledger.copy() as before:
+        assert retention.run(exports=False).sessions == 1
+        with ledger.copy() as attacked:
+            assert retention.verified(attacked).verdict is Verdict.SOUND
+            attacked.execute(f"{REAL_ROWS} {before.database}.events WHERE org_id = '{ORG}'")
+            report = retention.verified(attacked)
+    assert whats(report) == {"resurrected"}, report.to_json()
+
+
+PURGE_ATTACKS = {
+    "alter a retained hash": "value = concat(substring(value, 1, length(value) - 200), 'x', substring(value, -199))",
+    "forge the export's digest": "value = replaceAll(value, unhex({digest}), unhex(repeat('ab', 32)))",
+    "reword why": "value = replaceAll(value, 'retention period', 'court order 4711')",
+}
+
+
+@pytest.mark.parametrize("name", PURGE_ATTACKS)
+def test_a_purges_record_cannot_be_changed(name: str, retention: Retention) -> None:
+    body = retention.admin.rows(
+        "SELECT JSONExtractString(body, 'export_sha256') FROM ledger_control WHERE kind = 'Purge'"
+        " AND body NOT LIKE '%\"export_sha256\":null%' ORDER BY offset LIMIT 1"
+    )
+    what = PURGE_ATTACKS[name].format(digest=f"'{body[0][0]}'")
+    with retention.ledger.copy() as attacked:
+        attacked.execute(f"ALTER TABLE ledger_control UPDATE {what} WHERE kind = 'Purge' SETTINGS mutations_sync = 2")
+        report = retention.verified(attacked)
+    assert {"leaf_differs", "checkpoint_differs"} <= whats(report), report.to_json()
+
+
+def test_a_purge_whose_record_is_deleted_is_missing(retention: Retention) -> None:
+    with retention.ledger.copy() as attacked:
+        attacked.execute("ALTER TABLE ledger_control DELETE WHERE kind = 'Purge' SETTINGS mutations_sync = 2")
+        assert "missing" in whats(retention.verified(attacked))
+
+
+def test_deleting_more_than_was_recorded_is_found(retention: Retention) -> None:
+    with retention.ledger.copy() as attacked:
+        attacked.execute(
+            "ALTER TABLE events DELETE WHERE session_id = (SELECT min(session_id) FROM events WHERE org_id = 'acme')"
+            " SETTINGS mutations_sync = 2"
+        )
+        assert "missing" in whats(retention.verified(attacked))
