@@ -21,6 +21,8 @@ from procurator.producers.control import SharedControl
 from procurator.producers.controlled import OnSignal
 from procurator.producers.defaults import Defaults
 from procurator.producers.delivery import Delivery
+from procurator.producers.delta_channel import DeltaChannel
+from procurator.producers.delta_channel import connect as connect_deltas
 from procurator.producers.entropy import random_16, random_uuid
 from procurator.producers.errors import DeliveryFailed
 from procurator.producers.frames import Head
@@ -101,6 +103,9 @@ class Procurator:
         self._control = self._defaults.obeys if control is None else control
         self._clock = clock
         self._given_transport = transport
+        self._deltas = DeltaChannel(
+            partial(connect_deltas, self._bootstrap_servers, self._schema_registry_url), self._clock
+        )
         self._lock = threading.Lock()
         self._link: Link | None = None
         self._finalizer: weakref.finalize[..., Any] | None = None
@@ -165,7 +170,16 @@ class Procurator:
         session_id = random_uuid() if session_id is None else _uuid("session_id", session_id)
         emit = self._emitter(session_id, org_id or self._org_id, agent_id, owner_team_id or self._owner_team_id)
         opened = partial(self._opened, controlled=control)
-        hooks = Hooks(emit, opened, self._closed, self._lost, self.confirm)
+        deltas = None
+        if self._given_transport is None:
+            deltas = self._deltas.of_session(
+                session_id=session_id,
+                emitter_id=self.emitter_id,
+                org_id=clean(org_id or self._org_id),
+                agent_id=clean(agent_id),
+                owner_team_id=clean(owner_team_id or self._owner_team_id),
+            )
+        hooks = Hooks(emit, opened, self._closed, self._lost, self.confirm, deltas)
         return Session(session_id, started, hooks, clock or self._clock, on_signal, durable)
 
     def publish(self, event: SessionEvent) -> None:

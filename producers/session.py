@@ -23,6 +23,7 @@ from procurator.producers.entropy import random_16
 from procurator.producers.errors import Dropped, SessionTerminated, TerminalStatus, TerminateSignal
 from procurator.producers.gap import Gap
 from procurator.producers.json_text import safe_text, to_json
+from procurator.producers.streamed_turn import Channel, StreamedTurn
 from procurator.producers.tasks import Tasks, is_stop
 
 #: What chat formats call the roles, in upper case, and what the ledger calls them.
@@ -56,6 +57,8 @@ class Hooks:
     closed: Callable[["Session"], None]
     lost: Callable[["Session"], None]
     confirm: Callable[[], None]
+    #: Shows turns while they are written; None where they are not shown.
+    deltas: Channel | None = None
 
 
 class Session(Controlled):
@@ -89,6 +92,7 @@ class Session(Controlled):
         self._sequence = 0
         self._turns = 0
         self._assistant_turn: int | None = None
+        self._written_turn: int | None = None
         self._loose_model_calls: list[str] = []
         self._state: Literal["new", "open", "ended"] = "new"
         self._began = self._spoke = time.monotonic()
@@ -120,31 +124,49 @@ class Session(Controlled):
         SessionTerminated, without recording the turn, once the session was terminated.
         """
         self.check()
-        speaker = ROLES.get(role.upper())
-        if speaker is None:
-            raise UserError(f"role: {role!r} is none of user, assistant, tool, system")
+        speaker = _speaker(role)
         text = content if isinstance(content, str) else "" if content is None else to_json(content)
+        more = {"thinking": thinking, "tool_call_id": tool_call_id, "model_call_id": model_call_id}
         with self._lock:
-            if speaker == "ASSISTANT":
-                if model_call_id is None and len(self._loose_model_calls) == 1:
-                    model_call_id = self._loose_model_calls[0]
-                self._loose_model_calls.clear()
-                self._assistant_turn = self._turns
             index = self._turns
-            self._emit(
-                TURN_RECORDED,
-                {
-                    "turn_index": index,
-                    "role": speaker,
-                    "content": text,
-                    "thinking": thinking,
-                    "tool_call_id": tool_call_id,
-                    "model_call_id": model_call_id,
-                },
-            )
+            self._record_turn(index, speaker, text, more)
             self._turns += 1
         self._confirm()
         return index
+
+    def turn_stream(
+        self, role: str = "assistant", *, tool_call_id: str | None = None, model_call_id: str | None = None
+    ) -> StreamedTurn:
+        """Return a block around a turn that is written piece by piece (`StreamedTurn.delta`), shown live meanwhile.
+
+        Leaving it records the turn whole, as `turn` does. Raises UserError for an unknown role.
+        """
+        more = {"tool_call_id": tool_call_id, "model_call_id": model_call_id}
+        return StreamedTurn(self, _speaker(role), self._hooks.deltas, **more)
+
+    def reserve_turn(self, speaker: str) -> int:
+        """Return the index of a turn that is written from now on; `record_turn` records it."""
+        with self._lock:
+            index, self._turns = self._turns, self._turns + 1
+            if speaker == "ASSISTANT":
+                self._assistant_turn = self._written_turn = index
+        return index
+
+    def record_turn(self, index: int, speaker: str, content: str, **more: Any) -> None:
+        """Record a reserved turn, also when the session was terminated meanwhile: it was shown."""
+        with self._lock:
+            if self._written_turn == index:
+                self._written_turn = None
+            self._record_turn(index, speaker, content, more)
+        self._confirm()
+
+    def _record_turn(self, index: int, speaker: str, content: str, more: dict[str, Any]) -> None:
+        if speaker == "ASSISTANT":
+            if more["model_call_id"] is None and len(self._loose_model_calls) == 1:
+                more["model_call_id"] = self._loose_model_calls[0]
+            self._loose_model_calls.clear()
+            self._assistant_turn = index
+        self._emit(TURN_RECORDED, {"turn_index": index, "role": speaker, "content": content, **more})
 
     def tool_call(
         self,
@@ -186,19 +208,24 @@ class Session(Controlled):
     ) -> ModelCall:
         """Return a block around one model call; entering it records that the call was sent.
 
-        It belongs to the turn that comes next unless ``turn_index`` says otherwise. ``parameters`` are those of the
-        request, without messages. Say what was used with `ModelCall.complete`; without, zero tokens stand as estimated.
+        It belongs to the turn that is being streamed, or comes next, unless ``turn_index`` says otherwise.
+        ``parameters`` are those of the request, without messages. Say what was used with `ModelCall.complete`; without,
+        zero tokens stand as estimated.
         """
         return ModelCall(
             self,
             provider,
             model,
             call_id=model_call_id or f"model-{random_16().hex()}",
-            turn_index=self._turns if turn_index is None else turn_index,
+            turn_index=self._next_turn if turn_index is None else turn_index,
             input_tokens_estimate=input_tokens_estimate,
             max_output_tokens=max_output_tokens,
             parameters=parameters,
         )
+
+    @property
+    def _next_turn(self) -> int:
+        return self._turns if self._written_turn is None else self._written_turn
 
     def end(
         self,
@@ -354,6 +381,13 @@ class Session(Controlled):
 
     def _end_by(self, told: TerminateSignal) -> None:
         self.end(told.status, ended_by=told.issued_by, reason=told.reason, signal_id=told.signal_id)
+
+
+def _speaker(role: str) -> str:
+    speaker = ROLES.get(role.upper())
+    if speaker is None:
+        raise UserError(f"role: {role!r} is none of user, assistant, tool, system")
+    return speaker
 
 
 def describe(error: BaseException) -> dict[str, Any]:
