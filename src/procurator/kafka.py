@@ -74,7 +74,8 @@ class Topics:
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._bootstrap_servers = bootstrap_servers
-        self._admin = AdminClient(client_config(bootstrap_servers))
+        # Warnings and worse: when it is let go it tells at length of answers that nobody waits for.
+        self._admin = AdminClient({**client_config(bootstrap_servers), "log_level": 4})
 
     def describe(self, names: Iterable[str]) -> dict[str, tuple[str, int]]:
         """Return topic id (canonical UUID text) and number of partitions of each topic that exists."""
