@@ -7,7 +7,18 @@ from procurator.query_api.ui.assets import Assets
 from procurator.query_api.ui.browser_sessions import BrowserSessions
 from procurator.query_api.ui.login_links import LoginLinks
 from procurator.query_api.ui.page import environment
-from procurator.query_api.ui.routes import budgets, ledger, overview, session, session_parts, sessions, signin, static
+from procurator.query_api.ui.routes import (
+    audit,
+    budgets,
+    keys,
+    ledger,
+    overview,
+    session,
+    session_parts,
+    sessions,
+    signin,
+    static,
+)
 
 
 def install(app: FastAPI, settings: Settings) -> None:
@@ -17,5 +28,5 @@ def install(app: FastAPI, settings: Settings) -> None:
     app.state.templates = environment(settings, assets)
     app.state.login_links = LoginLinks()
     app.state.browser_sessions = BrowserSessions(settings.admin_key.get_secret_value())
-    for module in (static, signin, overview, sessions, session, session_parts, budgets, ledger):
+    for module in (static, signin, overview, sessions, session, session_parts, budgets, ledger, audit, keys):
         app.include_router(module.router, include_in_schema=False)

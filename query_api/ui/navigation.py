@@ -23,6 +23,8 @@ PLACES = (
     Place("sessions", "Sessions", "/sessions", "list"),
     Place("budgets", "Budgets", "/budgets", "wallet"),
     Place("ledger", "Ledger", "/ledger", "shield", group="Compliance"),
+    Place("audit", "Audit", "/audit", "eye", Permission.ADMIN, group="Compliance"),
+    Place("keys", "Keys", "/keys", "key", Permission.ADMIN, group="Administration"),
 )
 
 

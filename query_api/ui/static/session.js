@@ -170,7 +170,6 @@ function settle() {
     }
     const part = await fetchPart(`/sessions/${id}/turns?first=${first}&view=${exact}`).catch(() => null);
     if (!part) return settle();
-    const stay = following;
     section.setAttribute("data-loaded", "");
     section.replaceChildren(part);
     for (const draft of [...tail.querySelectorAll("[data-place]")]) {
@@ -180,7 +179,6 @@ function settle() {
       if (document.querySelector(`.window #${CSS.escape(`call-${draft.dataset.call}`)}`)) draft.remove();
     }
     if (tail.querySelector("[data-place], [data-call]")) settle();
-    if (stay) toEnd();
   }, 700);
 }
 
@@ -210,7 +208,6 @@ function onDelta(piece) {
     thinking.open = true;
     thinking.querySelector("pre").append(piece.text);
   } else box.querySelector(".body pre").append(piece.text);
-  if (following) toEnd();
 }
 
 function onTurn(entry, payload) {
@@ -227,7 +224,6 @@ function onTurn(entry, payload) {
   }
   box.querySelector("header").append(el("span", { class: "meta" }, timeOfDay(entry.occurred_at ?? entry.broker_time)));
   settle();
-  if (following) toEnd();
 }
 
 function onCall(payload, done) {
@@ -256,7 +252,6 @@ function onCall(payload, done) {
     );
   }
   settle();
-  if (following) toEnd();
 }
 
 function onEntry(entry) {
@@ -300,11 +295,13 @@ if (isOpen()) {
   live();
   if (trace) {
     following = !location.hash && !new URLSearchParams(location.search).has("turn") && atEnd();
-    let lastY = scrollY;
+    new ResizeObserver(() => following && toEnd()).observe(trace);
+    let [lastY, lastHeight] = [scrollY, trace.offsetHeight];
     addEventListener("scroll", () => {
-      if (scrollY < lastY - 2) following = false;
+      // A page that became shorter moves by itself: only who moves within the same page wants to read.
+      if (scrollY < lastY - 2 && trace.offsetHeight === lastHeight) following = false;
       else if (atEnd()) following = true;
-      lastY = scrollY;
+      [lastY, lastHeight] = [scrollY, trace.offsetHeight];
       follow.hidden = following || !isOpen();
     }, { passive: true });
     follow.addEventListener("click", () => {

@@ -1,0 +1,250 @@
+"""A real browser on the real stack: one stack, one Chromium and one world of sessions for all tests.
+
+Skipped, saying why, where Chromium is not installed. Screenshots go to ``PROCURATOR_TEST_ARTEFACTS`` (a folder), else
+to pytest's own temporary folder.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+
+from procurator.deploy.embedded.components import ALL
+from procurator.deploy.embedded.layout import Ports
+from procurator.deploy.embedded.stack import Stack, StackConfig
+from procurator.producers import Procurator
+from procurator.producers.simulator import simulate
+
+ARRIVAL_S = 60.0
+LONG_TURNS = 20_000
+ORG, TEAM = "shop", "customer-care"
+#: Runs where it is taken for HTML, an attribute, a URL or Markdown, and says so in the page's title.
+EVIL = (
+    "\"'><img src=x onerror=\"document.title='pwned'\"><script>document.title='pwned'</script>"
+    "[x](javascript:document.title='pwned') {{7*7}} `</script>`"
+)
+_FLAGS = (
+    *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync"),
+)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Everything that ``procurator up`` runs."""
+    if shutil.which("chromium") is None:
+        pytest.skip("the browser tests need Chromium: there is no `chromium` on the PATH")
+    with Stack(StackConfig(tmp_path_factory.mktemp("stack"), Ports.free(), ALL, say=print)) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def api(stack: Stack) -> Iterator[httpx.Client]:
+    """The API with the admin key."""
+    headers = {"Authorization": f"Bearer {stack.admin_key}"}
+    with httpx.Client(base_url=stack.api_url, headers=headers, timeout=30, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def sdk(stack: Stack) -> Iterator[Procurator]:
+    """The SDK, publishing to the stack."""
+    with Procurator(
+        kafka_bootstrap_servers=stack.kafka, schema_registry_url=stack.registry_url, org_id=ORG, owner_team_id=TEAM
+    ) as procurator:
+        yield procurator
+
+
+@dataclass
+class World:
+    """Sessions by what they show, and a budget."""
+
+    shop: str = ""
+    failed: str = ""
+    evil: str = ""
+    foreign: str = ""
+    long: str = ""
+    simulated: int = 0
+    budget: str = ""
+    ids: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="session")
+def world(api: httpx.Client, sdk: Procurator) -> World:
+    """Publish the sessions, and wait until the API shows all of each."""
+    made = World()
+    with ThreadPoolExecutor(1) as aside:  # Playwright's loop runs in this thread already
+        made.simulated = len(aside.submit(simulate, sdk, 120, 7).result())
+    made.shop, made.failed, made.evil, made.foreign = _shop(sdk), _failed(sdk), _evil(sdk), _foreign(sdk)
+    made.long = _long(sdk)
+    sdk.flush()
+    made.ids = [made.shop, made.failed, made.evil, made.foreign, made.long]
+    for session_id in made.ids:
+        until(lambda: api.get(f"/v1/sessions/{session_id}").json().get("completed_at") is not None)  # noqa: B023
+    until(lambda: len(_listed(api)) >= made.simulated + len(made.ids))
+    made.budget = _budget(api)
+    return made
+
+
+def until(condition: Callable[[], Any], timeout_s: float = ARRIVAL_S) -> Any:
+    """Return what ``condition`` returned once it is true."""
+    deadline = time.monotonic() + timeout_s
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"not within {timeout_s} s"
+        time.sleep(0.05)
+    return found
+
+
+@pytest.fixture(scope="session", name="until")
+def _until() -> Callable[..., Any]:
+    return until
+
+
+def _listed(api: httpx.Client) -> list[Any]:
+    items: list[Any] = api.get("/v1/sessions", params={"limit": 1000}).json()["items"]
+    return [item for item in items if item["started_at"]]
+
+
+def _shop(sdk: Procurator) -> str:
+    """Markdown, thinking, JSON, tools that succeed, fail and time out, a long message, tokens and cost."""
+    with sdk.session(agent="shop-bot", agent_name="Shop bot", user="ada@example.com", labels={"env": "prod"}) as s:
+        s.turn("system", "You help customers.")
+        s.turn("user", "Where is my **order**?\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```python\nprint('hi')\n```")
+        with s.model_call("openai", "gpt-4o") as call:
+            call.complete(input_tokens=1200, cached_input_tokens=800, output_tokens=300)
+        s.turn("assistant", "Let me look.", thinking="Which order? The zebra one.")
+        with s.tool_call("get_order", {"id": 4711, "deep": {"list": [1, 2, {"x": None}]}}, mcp_server_id="orders") as t:
+            t.complete({"state": "shipped", "lines": [{"sku": "A-1", "qty": 2}]})
+        with s.tool_call("refund", {"id": 4711}, mcp_server_id="billing", timeout_ms=5000) as t:
+            t.complete(None, status="TIMEOUT", error_message="the billing server did not answer")
+        with s.tool_call("mail", {"to": "ada"}) as t:
+            t.complete(None, status="ERROR", error_message="mailbox is full")
+        s.turn("tool", {"state": "shipped"})
+        with s.model_call("nobody", "unheard-of-model") as call:
+            call.complete(input_tokens=10, output_tokens=5)
+        s.turn("assistant", "It is on its way. " + "A long story follows. " * 200)
+        return s.session_id
+
+
+def _failed(sdk: Procurator) -> str:
+    session = sdk.session(agent="fixer", user="bo").start()
+    session.turn("user", "Please fix it.")
+    session.end("FAILED", error=RuntimeError("the repository is gone"))
+    return session.session_id
+
+
+def _evil(sdk: Procurator) -> str:
+    """Script in every field that an agent or its user writes."""
+    with sdk.session(
+        agent=f"evil {EVIL}", agent_name=EVIL, user=EVIL, team_id="t", team_name=EVIL, labels={EVIL: EVIL},
+        workflow_id=EVIL, workflow_run_id=EVIL,
+    ) as s:  # fmt: skip
+        s.turn("user", EVIL)
+        with s.model_call(EVIL, EVIL) as call:
+            call.complete(input_tokens=1, output_tokens=1)
+        s.turn("assistant", EVIL, thinking=EVIL)
+        with s.tool_call(EVIL, {EVIL: EVIL}, mcp_server_id=EVIL, tool_call_id=EVIL) as t:
+            t.complete({EVIL: [EVIL]}, status="ERROR", error_message=EVIL)
+        s.turn("tool", EVIL)
+        s.turn("tool", {"html": EVIL})
+        s.end("FAILED", error=RuntimeError(EVIL), reason=EVIL)
+        return s.session_id
+
+
+def _foreign(sdk: Procurator) -> str:
+    with sdk.session(agent="قسم-الدعم", agent_name="مساعد الفواتير الطويل جداً", user="משה") as s:
+        s.turn("user", "أين طلبي؟ الرقم 4711")
+        s.turn("assistant", "הזמנה 4711 בדרך. " + "x" * 400)
+        return s.session_id
+
+
+def _long(sdk: Procurator) -> str:
+    with sdk.session(agent="marathon", user="ada@example.com") as s:
+        for index in range(LONG_TURNS // 2):
+            s.turn("user", f"Question {index}: what is {index} plus {index}?")
+            s.turn("assistant", f"It is **{2 * index}**." + (" The needle is here." if index == 7_777 else ""))
+        return s.session_id
+
+
+def _budget(api: httpx.Client) -> str:
+    definition = {
+        "org_id": ORG,
+        "name": "Shop bot, daily",
+        "scope": "AGENT",
+        "scope_id": "shop-bot",
+        "limit": "10.00",
+        "period": "DAY",
+        "thresholds": [{"fraction": "0.8", "action": "NOTIFY"}, {"fraction": "1", "action": "TERMINATE"}],
+    }
+    made: str = api.post("/v1/budgets", json=definition).raise_for_status().json()["budget_id"]
+    return made
+
+
+@pytest.fixture(scope="session")
+def browser(stack: Stack) -> Iterator[Browser]:
+    """Chromium, headless."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=_FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def signed_in(stack: Stack, browser: Browser, api: httpx.Client) -> Any:
+    """The cookies of somebody who signed in with a link, in Zurich."""
+    context = browser.new_context(base_url=stack.api_url, timezone_id="Europe/Zurich")
+    page = context.new_page()
+    page.goto(api.post("/signin/links").json()["path"])
+    page.goto("/sessions")
+    state = context.storage_state()
+    context.close()
+    return state
+
+
+@pytest.fixture
+def context(stack: Stack, browser: Browser, signed_in: Any) -> Iterator[BrowserContext]:
+    """A window of somebody who is signed in."""
+    context = browser.new_context(
+        base_url=stack.api_url,
+        storage_state=signed_in,
+        timezone_id="Europe/Zurich",
+        viewport={"width": 1440, "height": 900},
+        permissions=["clipboard-read", "clipboard-write"],
+    )
+    context.set_default_timeout(15_000)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Iterator[Page]:
+    """A page on which no script may fail and nothing may be said on the console."""
+    page = context.new_page()
+    complaints: list[str] = []
+
+    def heard(message: ConsoleMessage) -> None:
+        # A status that the test asked for is the browser's to report: 404 of a page that is not there.
+        if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
+            complaints.append(f"{message.type}: {message.text}")
+
+    page.on("console", heard)
+    page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
+    yield page
+    assert not complaints
+
+
+@pytest.fixture(scope="session")
+def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where screenshots go."""
+    named = os.environ.get("PROCURATOR_TEST_ARTEFACTS")
+    folder = Path(named) if named else tmp_path_factory.mktemp("artefacts")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,136 @@
+"""The list of sessions: its columns, filters, pages, keys, and that it is live."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+from playwright.sync_api import Page, expect
+
+COLUMNS = ["Session ID", "Agent", "Status", "User", "Started", "Duration", "Turns", "Tokens", "Cost"]
+
+
+def test_the_nine_columns(page: Page, world: Any) -> None:
+    page.goto("/sessions?q=agent:shop-bot")
+    assert [head.strip() for head in page.locator("#sessions thead th").all_inner_texts()] == COLUMNS
+    row = page.locator(f"#s-{world.shop}")
+    expect(row.locator(".id code")).to_have_text(world.shop[:8])
+    expect(row.locator(".agent")).to_contain_text("Shop bot")
+    expect(row.locator(".badge")).to_have_text("COMPLETED")
+    expect(row.locator(".user")).to_contain_text("ada@example.com")
+    expect(row.locator("time")).to_have_text(re.compile("just now|seconds? ago|minutes? ago"))
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d CES?T", row.locator("time").get_attribute("title") or "")
+    expect(row.locator(".duration")).to_have_text(re.compile(r"\d+ ms|[\d.]+ s"))
+    expect(row.locator(".turns")).to_have_text("5")
+    expect(row.locator(".tokens")).to_have_text("2,315")
+    expect(row.locator(".cost")).to_contain_text("$0.00")
+    expect(row.locator(".cost .mark")).to_have_attribute("title", re.compile("1 model calls have no price"))
+
+
+def test_the_id_is_copied_whole(page: Page, world: Any) -> None:
+    page.goto("/sessions?q=agent:shop-bot")
+    page.locator(f"#s-{world.shop}").hover()
+    page.locator(f"#s-{world.shop} [data-copy]").click()
+    expect(page.get_by_role("status")).to_have_text("Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == world.shop
+
+
+def test_filters_compose_and_stand_in_the_address(page: Page, world: Any) -> None:
+    page.goto("/sessions")
+    page.locator("#filters summary").click()
+    page.get_by_label("FAILED").check()
+    page.get_by_label("Agent", exact=True).fill("fixer")
+    page.get_by_label("Started from").fill("2020-01-01")
+    page.get_by_role("button", name="Add these filters").click()
+    expect(page.locator(".chip")).to_have_count(3)
+    expect(page.locator("[name=q]")).to_have_value(
+        re.compile(r"agent:fixer status:FAILED started>=2019-12-31T23:00:00\.000000Z")
+    )
+    assert [row.get_attribute("data-session") for row in page.locator("tr[data-session]").all()] == [world.failed]
+    page.locator(".chip", has_text="agent:fixer").click()
+    expect(page.locator(".chip")).to_have_count(2)
+    assert page.locator("tr[data-session]").count() > 1
+    page.go_back()
+    expect(page.locator(".chip")).to_have_count(3)
+
+
+def test_the_cost_threshold_and_the_query_language(page: Page, world: Any) -> None:
+    page.goto("/sessions?q=agent:shop-bot cost>0.001 tool:refund=TIMEOUT")
+    expect(page.locator(f"#s-{world.shop}")).to_be_visible()
+    page.goto("/sessions?q=agent:shop-bot cost>100")
+    expect(page.get_by_role("heading", name="No session matches")).to_be_visible()
+    expect(page.get_by_role("link", name="All sessions")).to_be_visible()
+
+
+def test_a_search_that_cannot_be_read_says_what_would_do(page: Page) -> None:
+    page.goto("/sessions?q=agent:")
+    expect(page.get_by_role("alert")).to_contain_text("a value is missing at the end")
+    expect(page.get_by_role("alert")).to_contain_text("For example")
+    expect(page.locator("[name=q]")).to_have_value("agent:")
+
+
+def test_pages_follow_one_another_and_keep_their_place(page: Page, world: Any) -> None:
+    page.goto("/sessions")
+    seen = [row.get_attribute("data-session") for row in page.locator("tr[data-session]").all()]
+    assert len(seen) == 50
+    page.get_by_role("link", name="Next page").click()
+    expect(page.get_by_role("link", name="First page")).to_be_visible()
+    following = [row.get_attribute("data-session") for row in page.locator("tr[data-session]").all()]
+    assert len(following) == 50
+    assert not set(seen) & set(following)
+    page.reload()
+    assert following == [row.get_attribute("data-session") for row in page.locator("tr[data-session]").all()]
+
+
+def test_keys_search_and_walk(page: Page, world: Any) -> None:
+    page.goto("/sessions?q=agent:shop-bot")
+    page.keyboard.press("j")
+    expect(page.locator("tr[aria-selected=true]")).to_have_count(1)
+    page.keyboard.press("/")
+    expect(page.locator("[name=q]")).to_be_focused()
+    page.keyboard.press("Tab")
+    page.locator("main").press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Shop bot")
+
+
+def test_a_row_changes_where_it_stands_and_new_ones_wait(
+    page: Page, sdk: Any, until: Callable[..., Any], api: httpx.Client
+) -> None:
+    session = sdk.session(agent="list-live", user="ada").start()
+    sdk.flush()
+    until(lambda: any(item["agent_id"] == "list-live" for item in api.get("/v1/sessions").json()["items"]))
+    page.goto("/sessions?q=agent:list-live")
+    row = page.locator(f"#s-{session.session_id}")
+    expect(row.locator(".badge")).to_have_text("RUNNING")
+    page.locator("[data-live]:not([hidden])").wait_for()
+    session.turn("user", "one")
+    session.turn("user", "two")
+    sdk.flush()
+    expect(row.locator(".turns")).to_have_text("2")
+    other = sdk.session(agent="list-live", user="bo").start()
+    sdk.flush()
+    expect(page.locator("#fresh")).to_have_text("1 new session: show")
+    assert page.locator("tr[data-session]").count() == 1
+    session.end()
+    sdk.flush()
+    expect(row.locator(".badge")).to_have_text("COMPLETED")
+    page.locator("#fresh").click()
+    expect(page.locator("tr[data-session]")).to_have_count(2)
+    other.end()
+
+
+def test_the_same_words_on_the_server_and_in_the_browser(page: Page, world: Any) -> None:
+    """format.js says of a value what formats.py says."""
+    from procurator.query_api.ui import formats
+
+    page.goto("/sessions")
+    module = page.locator("script[src*='app.js']").get_attribute("src") or ""
+    source = module.replace("app.js", "format.js")
+    values = [0, 1, 999, 1000, 59_940, 61_000, 3_599_000, 3_600_000, 86_400_000, 277_200_000]
+    said = page.evaluate("async ([s, v]) => { const f = await import(s); return v.map(f.duration) }", [source, values])
+    assert said == [formats.duration(value) for value in values]
+    amounts = [None, "0", "0.00001", "0.00012", "0.5", "12.345", "1234567.891"]
+    said = page.evaluate("async ([s, v]) => { const f = await import(s); return v.map(f.money) }", [source, amounts])
+    assert said == [formats.money(amount) for amount in amounts]

@@ -1,0 +1,106 @@
+"""A session that runs: what it says appears, it can be stopped, and its end is shown."""
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+
+
+@pytest.fixture
+def running(sdk: Any, api: httpx.Client, until: Callable[..., Any]) -> Any:
+    """A session that has begun and not ended."""
+    session = sdk.session(agent="live-bot", user="ada").start()
+    session.turn("user", "Begin.")
+    sdk.flush()
+    until(lambda: api.get(f"/v1/sessions/{session.session_id}/turns").json().get("items"))
+    yield session
+    session.end()
+    sdk.flush()
+
+
+def _open(page: Page, session: Any) -> None:
+    page.goto(f"/sessions/{session.session_id}")
+    expect(page.locator("[data-live]")).to_be_visible()
+    expect(page.locator("[data-live]")).to_have_text("live")
+
+
+def test_turns_and_calls_appear_as_they_happen(page: Page, running: Any, sdk: Any) -> None:
+    _open(page, running)
+    running.turn("assistant", "I am **looking**.")
+    call = running.tool_call("slow_search", {"q": "x"}, mcp_server_id="web")
+    with call:
+        sdk.flush()
+        expect(page.get_by_text("looking").first).to_be_visible()
+        marker = page.locator(".call", has_text="slow_search")
+        expect(marker.locator(".mark").first).to_have_text("RUNNING")
+        call.complete({"found": 1})
+        sdk.flush()
+        expect(page.locator(".call", has_text="slow_search").locator(".mark")).to_have_text("SUCCESS")
+    # Once the ledger has it, it is rendered as everything else, and stands there once.
+    expect(page.locator("#turn-1 strong", has_text="looking")).to_be_visible()
+    expect(page.locator("article.draft")).to_have_count(0)
+    expect(page.locator(".call", has_text="slow_search")).to_have_count(1)
+
+
+def test_it_follows_the_end_unless_one_reads(page: Page, running: Any, sdk: Any) -> None:
+    _open(page, running)
+    for index in range(12):
+        running.turn("assistant", f"Step {index}.\n\n" + "word " * 120)
+    sdk.flush()
+    expect(page.get_by_text("Step 11.").first).to_be_in_viewport()
+    page.mouse.move(700, 500)
+    page.mouse.wheel(0, -2_000)
+    expect(page.get_by_role("button", name="Follow the end")).to_be_visible()
+    where = page.evaluate("scrollY")
+    running.turn("assistant", "Step 12, which nobody asked for.")
+    sdk.flush()
+    expect(page.get_by_text("Step 12, which nobody asked for.").first).to_be_attached()
+    assert abs(page.evaluate("scrollY") - where) < 50
+    page.get_by_role("button", name="Follow the end").click()
+    expect(page.get_by_text("Step 12, which nobody asked for.").first).to_be_in_viewport()
+
+
+def test_terminating_asks_says_and_shows(page: Page, running: Any) -> None:
+    _open(page, running)
+    page.get_by_role("button", name="Terminate Session").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("cannot be taken back")
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    page.get_by_role("button", name="Terminate Session").click()
+    dialog.get_by_label("Reason").fill("it loops")
+    dialog.get_by_role("button", name="Terminate Session").click()
+    expect(page.locator("#header .badge")).to_have_text("TERMINATED", timeout=30_000)
+    expect(page.locator("#header")).to_contain_text("it loops")
+    expect(page.get_by_role("button", name="Terminate Session")).to_have_count(0)
+
+
+def test_a_pending_approval_is_decided_from_the_page(page: Page, running: Any, sdk: Any) -> None:
+    running.request_approval("refund 900 USD")
+    sdk.flush()
+    page.goto(f"/sessions/{running.session_id}")
+    page.reload() if page.locator(".approval").count() == 0 else None
+    expect(page.locator("#header .badge")).to_have_text("PENDING APPROVAL")
+    page.get_by_role("button", name="Approve").click()
+    expect(page.locator("#header .badge")).to_have_text("RUNNING")
+
+
+def test_the_end_is_shown(page: Page, running: Any, sdk: Any) -> None:
+    _open(page, running)
+    running.turn("assistant", "Done.")
+    running.end()
+    sdk.flush()
+    expect(page.locator("#header .badge")).to_have_text("COMPLETED")
+    expect(page.locator("[data-live]")).to_be_hidden()
+    expect(page.locator("#turn-1")).to_contain_text("Done.")
+
+
+def test_it_goes_on_after_a_lost_connection(page: Page, running: Any, sdk: Any) -> None:
+    _open(page, running)
+    page.context.set_offline(True)
+    running.turn("assistant", "Said in the dark.")
+    sdk.flush()
+    page.context.set_offline(False)
+    expect(page.get_by_text("Said in the dark.").first).to_be_visible(timeout=30_000)

@@ -1,0 +1,159 @@
+"""Every page: it works, no reader is shut out, and it looks as it should (screenshots)."""
+
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
+from playwright.sync_api import Browser, Page, ViewportSize, expect
+
+from procurator.deploy.embedded.stack import Stack
+
+PAGES = {
+    "overview": "/",
+    "sessions": "/sessions",
+    "no-sessions": "/sessions?q=agent:nobody",
+    "wrong-search": "/sessions?q=agent:",
+    "trace": "/sessions/{shop}",
+    "failed": "/sessions/{failed}",
+    "right-to-left": "/sessions/{foreign}",
+    "long": "/sessions/{long}?turn=15555#turn-15555",
+    "tools": "/sessions/{shop}/tools",
+    "timeline": "/sessions/{shop}/timeline",
+    "cost": "/sessions/{shop}/cost",
+    "events": "/sessions/{shop}/events",
+    "proof": "/sessions/{shop}/proof",
+    "budgets": "/budgets",
+    "budget": "/budgets/{budget}",
+    "new-budget": "/budgets/new",
+    "ledger": "/ledger",
+    "not-there": "/sessions/00000000-0000-4000-8000-000000000000",
+}
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+WIDE, NARROW = ViewportSize(width=1440, height=900), ViewportSize(width=390, height=844)
+
+
+def _where(name: str, world: Any) -> str:
+    return PAGES[name].format(**vars(world))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_reader_is_shut_out_and_it_looks_well(page: Page, world: Any, artefacts: Path, name: str) -> None:
+    """axe finds nothing serious in either theme, nothing scrolls sideways, and people can look at it."""
+    axe = Axe()
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        page.set_viewport_size(WIDE)
+        page.goto(_where(name, world))
+        found = axe.run(page, options={"resultTypes": ["violations"]}).response["violations"]
+        serious = [
+            (violation["id"], node["target"], node["failureSummary"])
+            for violation in found
+            if violation["impact"] in ("serious", "critical")
+            for node in violation["nodes"][:3]
+        ]
+        assert not serious, (scheme, serious)
+        page.screenshot(path=artefacts / f"{name}-wide-{scheme}.png")
+        page.set_viewport_size(NARROW)
+        assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"] + 1, "it scrolls sideways"
+        page.screenshot(path=artefacts / f"{name}-narrow-{scheme}.png")
+
+
+def test_the_sign_in_page_too(stack: Stack, browser: Browser, artefacts: Path) -> None:
+    for scheme in SCHEMES:
+        context = browser.new_context(base_url=stack.api_url, color_scheme=scheme)
+        page = context.new_page()
+        page.goto("/signin")
+        found = Axe().run(page).response["violations"]
+        assert not [violation for violation in found if violation["impact"] in ("serious", "critical")]
+        page.screenshot(path=artefacts / f"signin-{scheme}.png")
+        context.close()
+
+
+def test_the_overview_leads_to_the_lists_that_explain_it(page: Page, world: Any) -> None:
+    page.goto("/")
+    shown = page.locator(".tile", has_text="Failed, 24 h").locator("strong").inner_text()
+    assert int(shown) > 0
+    page.locator(".tile", has_text="Failed, 24 h").click()
+    expect(page.locator("tr[data-session]").first).to_be_visible()
+    assert page.locator("tr[data-session]").count() >= 1
+    for badge in page.locator("tr[data-session] .badge").all_inner_texts():
+        assert badge in ("FAILED", "TIMEOUT")
+    page.goto("/")
+    page.locator(".card", has_text="Top agents").locator("a").first.click()
+    expect(page.locator("tr[data-session]").first).to_be_visible()
+
+
+def test_a_budget_is_defined_changed_and_deleted(page: Page, world: Any) -> None:
+    page.goto("/budgets")
+    page.get_by_role("link", name="New budget").click()
+    page.get_by_label("Name").fill("From the page")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    expect(page.get_by_label("Name")).to_have_value("From the page")
+    page.get_by_label("Agent, team or organisation").fill("somebody")
+    page.get_by_label("Organisation", exact=True).fill("shop")
+    page.get_by_label("Limit").fill("25.00")
+    page.get_by_label("Period").select_option("MONTH")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("From the page")
+    expect(page.locator(".spent")).to_contain_text("of $25.00")
+    page.get_by_role("link", name="Edit").click()
+    page.get_by_label("Limit").fill("50.00")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator(".spent")).to_contain_text("of $50.00")
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Budgets")
+    expect(page.get_by_text("From the page")).to_have_count(0)
+
+
+def test_the_ledger_says_what_is_signed(page: Page, world: Any) -> None:
+    page.goto("/ledger")
+    expect(page.locator(".note-text")).to_contain_text(re.compile("— procurator.ledger"))
+    expect(page.get_by_role("row", name=re.compile("procurator.session.events.v1")).first).to_be_visible()
+
+
+def test_times_are_the_viewers(page: Page, world: Any, api: Any) -> None:
+    started = api.get(f"/v1/sessions/{world.shop}").json()["started_at"]
+    page.goto(f"/sessions/{world.shop}")
+    zurich = page.evaluate(
+        "(t) => new Intl.DateTimeFormat('en-GB', {timeZone: 'Europe/Zurich', timeStyle: 'medium'}).format(new Date(t))",
+        started,
+    )
+    expect(page.locator("#header .facts", has_text="Started")).to_contain_text(zurich)
+
+
+def test_the_theme_is_kept(page: Page) -> None:
+    page.emulate_media(color_scheme="light")
+    page.goto("/sessions")
+    light = page.evaluate("getComputedStyle(document.body.parentElement).backgroundColor")
+    for _ in range(2):
+        page.get_by_role("button", name="Theme").click()
+    page.reload()
+    assert page.locator("html").get_attribute("data-theme") == "dark"
+    assert page.evaluate("getComputedStyle(document.body.parentElement).backgroundColor") != light
+
+
+def test_everything_is_reached_by_keyboard(page: Page, world: Any) -> None:
+    page.goto(f"/sessions/{world.shop}")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    reached = set()
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("(document.activeElement.textContent || document.activeElement.id).trim()"))
+    assert {"Message Trace", "Timeline", "find", "Exact text"} <= reached
+
+
+def test_pages_can_be_read_without_a_script(stack: Stack, browser: Browser, signed_in: Any, world: Any) -> None:
+    context = browser.new_context(base_url=stack.api_url, storage_state=signed_in, java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"/sessions/{world.shop}")
+    expect(page.locator("#turn-4 .body")).to_be_visible()
+    page.goto(f"/sessions/{world.long}")
+    page.get_by_role("link", name="Later turns").click()
+    expect(page.locator("#turn-50")).to_be_visible()
+    context.close()
