@@ -1,7 +1,7 @@
 """IO: the state topic into the table ``sessions``, beside the ledger.
 
-A row is replaced by one of a higher ``as_of_offset``, so writing a state twice changes nothing. Where to read on is
-said by the table: after the highest offset of the state topic that has a row.
+A row is replaced by one of a later state (migration 0010), so writing a state twice changes nothing. Where to read on
+is said by the table: after the highest offset of the state topic that has a row.
 """
 
 import logging

@@ -107,7 +107,7 @@ class PublishedState(Query):
         return (
             "SELECT log_id, as_of_offset, base64Encode(sessions.state) AS state\n"
             f"FROM {statement.rows('sessions', is_session)}\n"
-            "ORDER BY as_of_offset DESC LIMIT 1"
+            "ORDER BY version DESC LIMIT 1"
         )
 
 

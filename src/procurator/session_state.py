@@ -134,7 +134,8 @@ class SessionState:
         if offset <= self.as_of_offset:
             return False
         self.as_of_offset = offset
-        self.as_of = broker_time_us
+        # Should the broker's clock step back, this does not: a session's later state always outranks an earlier one.
+        self.as_of = max(self.as_of, broker_time_us)
         runs = self.emitters.get(event["emitter_id"])
         if runs is None:
             runs = self.emitters[event["emitter_id"]] = []

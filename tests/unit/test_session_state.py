@@ -268,6 +268,13 @@ def test_a_turn_that_comes_after_its_call_is_not_missed() -> None:
     assert fold(started(), tool_started(), cancelled, ended("TERMINATED")).flags == []
 
 
+def test_a_broker_whose_clock_steps_back_makes_no_later_state_look_earlier() -> None:
+    state = SessionState(SESSION_ID)
+    for offset, (payload, time_us) in enumerate([(started(), 5_000), (turn(), 3_000), (ended(), 4_000)]):
+        state.apply(event(payload, sequence=offset), offset=offset, broker_time_us=time_us)
+        assert (state.as_of, state.as_of_offset) == (5_000, offset)
+
+
 def test_everything_that_could_grow_is_bounded() -> None:
     state = SessionState(SESSION_ID)
     payloads = itertools.chain.from_iterable(

@@ -15,6 +15,7 @@ from procurator.leaf import log_id
 from procurator.pricing import PriceBook
 from procurator.sink.blocks import Block, EventProjection, make_block
 from procurator.sink.ledger import NO_TAIL, Head, Log
+from procurator.sink.migrate import shipped
 from procurator.sink.records import Record, Records
 from procurator.sink.repeats import Repeats
 from procurator.sink.store import LedgerStore
@@ -82,3 +83,32 @@ def test_a_head_is_its_row_and_the_entries_after_it(store: LedgerStore, log: Log
     assert time.monotonic() - reading.read_at_s < 5
     assert [letter["offset"] for letter in store.rejected(log, 5, 8)] == [5, 6, 7]
     assert store.read(replace(log, log_id=log_id(uuid.uuid4(), 1)).log_id).head.size == 0
+
+
+def put_session(world: Any, session_id: str, log: str, as_of_offset: int, as_of: str) -> None:
+    world.clickhouse.execute(
+        "INSERT INTO sessions (session_id, log_id, as_of_offset, as_of)"
+        " SELECT {session_id:UUID}, {log:String}, {offset:UInt64}, {as_of:DateTime64(6, 'UTC')}",
+        {"session_id": session_id, "log": log, "offset": as_of_offset, "as_of": as_of},
+    )
+
+
+def test_a_session_of_a_recreated_topic_replaces_its_row_of_the_old_one(world: Any) -> None:
+    """Its offsets begin anew. Within a log the offset decides between records of one millisecond."""
+    session_id = str(uuid.uuid4())
+    for log, offset, as_of in [
+        ("old", 5_000, "2026-01-01 10:00:00.000"),
+        ("new", 4, "2026-01-01 10:05:00.001"),
+        ("new", 3, "2026-01-01 10:05:00.001"),  # by a sink that had slept
+        ("old", 4_999, "2026-01-01 10:00:00.000"),
+    ]:
+        put_session(world, session_id, log, offset, as_of)
+    shown = "SELECT log_id, as_of_offset FROM sessions FINAL"
+    assert world.rows(shown) == [["new", 4]]
+    # The migration that brought this may be repeated, as after a crash in its middle.
+    [migration] = [migration for migration in shipped() if migration.name == "session_version"]
+    for end in (6, len(migration.statements)):
+        for statement in migration.statements[:end]:
+            world.clickhouse.execute(statement)
+        assert world.rows(shown) == [["new", 4]]
+        assert "ReplacingMergeTree(version)" in world.rows("SHOW CREATE TABLE sessions")[0][0]

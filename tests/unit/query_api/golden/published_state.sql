@@ -1,6 +1,6 @@
 SELECT log_id, as_of_offset, base64Encode(sessions.state) AS state
 FROM sessions WHERE org_id = {scope_org_id:String} AND owner_team_id IN {scope_team_ids:Array(String)} AND session_id = {session_id:UUID}
-ORDER BY as_of_offset DESC LIMIT 1
+ORDER BY version DESC LIMIT 1
 
 -- scope_org_id = 'acme'
 -- scope_team_ids = ('payments',)
