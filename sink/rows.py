@@ -3,16 +3,27 @@
 Every record gets a row: one that is rejected keeps its place, its bytes and its leaf, and has defaults elsewhere.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import pyarrow as pa
 
 from procurator.audit_events import AuditEvent
-from procurator.avro_schemas.codec import to_decimal
+from procurator.avro_schemas.codec import load_schema, to_decimal
 from procurator.errors import Rejected
 from procurator.event_cost import event_cost
-from procurator.events import COST_CORRECTED, MODEL_CALL_COMPLETED, NAMESPACE, TOKEN_BUCKETS, SessionEvent
+from procurator.events import (
+    COST_CORRECTED,
+    MODEL_CALL_COMPLETED,
+    NAMESPACE,
+    SESSION_ENDED,
+    TOKEN_BUCKETS,
+    TOOL_CALL_COMPLETED,
+    TOOL_CALL_STARTED,
+    TURN_RECORDED,
+    SessionEvent,
+)
 from procurator.partitioner import partition_of
 from procurator.pricing import PriceBook
 from procurator.sink import arrow
@@ -138,6 +149,7 @@ _PAYLOAD_COLUMNS: dict[str, tuple[Any, Any]] = {
     "provider": (pa.string(), ""),
     "model": (pa.string(), ""),
     "status": (pa.string(), ""),
+    "error_message": (pa.string(), None),
     "reason": (pa.string(), None),
     "latency_ms": (pa.float64(), None),
     "first_token_ms": (pa.float64(), None),
@@ -147,12 +159,26 @@ _PAYLOAD_COLUMNS: dict[str, tuple[Any, Any]] = {
     **dict.fromkeys(TOKEN_BUCKETS, (pa.uint64(), 0)),
 }
 _COSTING = frozenset({MODEL_CALL_COMPLETED, COST_CORRECTED})
-#: The main body of an event: of the payloads that have one, in which field.
-_BODIES = {
-    NAMESPACE + "TurnRecorded": "content",
-    NAMESPACE + "ToolCallStarted": "input",
-    NAMESPACE + "ToolCallCompleted": "output",
-}
+#: Column of the main body of an event ← of the payloads that have one, in which field.
+_CONTENT = "content"
+_BODIES = {TURN_RECORDED: "content", TOOL_CALL_STARTED: "input", TOOL_CALL_COMPLETED: "output"}
+
+
+def _sources() -> dict[str, list[tuple[str, str]]]:
+    """Return which fields of which payload go into which column, as (field, column) by kind."""
+    document = json.loads(load_schema("session_event").text)
+    payloads = next(field["type"] for field in document["fields"] if field["name"] == "payload")
+    sources = {}
+    for payload in payloads:
+        kind = NAMESPACE + payload["name"]
+        names = [field["name"] for field in payload["fields"]]
+        sources[kind] = [(name, name) for name in names if name in _PAYLOAD_COLUMNS]
+        if kind in _BODIES:
+            sources[kind].append((_BODIES[kind], _CONTENT))
+    return sources
+
+
+_SOURCES = _sources()
 
 
 def event_columns(events: Sequence[SessionEvent | None], broker_times_us: Sequence[int], prices: PriceBook) -> Columns:
@@ -164,7 +190,7 @@ def event_columns(events: Sequence[SessionEvent | None], broker_times_us: Sequen
     kinds = [row["payload"][0] for row in rows]
     payloads = [row["payload"][1] for row in rows]
     cut = len(NAMESPACE)
-    columns = {
+    return {
         "event_id": arrow.optional_uuids([row["event_id"] for row in rows]),
         "session_id": arrow.uuids([row["session_id"] for row in rows]),
         "emitter_id": pa.array([row["emitter_id"] for row in rows], pa.string()),
@@ -176,19 +202,23 @@ def event_columns(events: Sequence[SessionEvent | None], broker_times_us: Sequen
         "owner_team_id": pa.array([row["owner_team_id"] for row in rows], pa.string()),
         "estimated": arrow.lists([row["estimated"] for row in rows]),
         "kind": pa.array([kind[cut:] for kind in kinds], pa.string()),
-        "content": pa.array(
-            [payload.get(_BODIES.get(kind)) for kind, payload in zip(kinds, payloads, strict=True)], pa.string()
-        ),
-        "error_message": pa.array([_error_message(payload) for payload in payloads], pa.string()),
+        **_payload_columns(kinds, payloads),
+        **_cost_columns(events, kinds, broker_times_us, prices),
     }
-    for name, (type_, default) in _PAYLOAD_COLUMNS.items():
-        columns[name] = pa.array([payload.get(name, default) for payload in payloads], type_)
-    return {**columns, **_cost_columns(events, kinds, broker_times_us, prices)}
 
 
-def _error_message(payload: dict[str, Any]) -> str | None:
-    error = payload.get("error")  # of an ended session; completed calls have the message itself
-    return payload.get("error_message") if error is None else error["message"]
+def _payload_columns(kinds: Sequence[str], payloads: Sequence[dict[str, Any]]) -> Columns:
+    """Return the columns of payloads' fields. An event fills the few that its kind has; the rest stay as they are."""
+    count = len(kinds)
+    types = {**_PAYLOAD_COLUMNS, _CONTENT: (pa.string(), None)}
+    columns: dict[str, list[Any]] = {name: [default] * count for name, (_, default) in types.items()}
+    targets = {kind: [(field, columns[name]) for field, name in fields] for kind, fields in _SOURCES.items()}
+    for index, (kind, payload) in enumerate(zip(kinds, payloads, strict=True)):
+        for field, column in targets.get(kind, ()):
+            column[index] = payload[field]
+        if kind == SESSION_ENDED and payload["error"] is not None:
+            columns["error_message"][index] = payload["error"]["message"]
+    return {name: pa.array(column, types[name][0]) for name, column in columns.items()}
 
 
 def _cost_columns(
