@@ -13,10 +13,10 @@ from uuid import UUID
 
 from procurator import events
 from procurator.access import Scope
+from procurator.avro_json import Convert
 from procurator.avro_schemas.codec import Decoder
 from procurator.clock import to_us
 from procurator.pricing import Cost
-from procurator.query_api.avro_json import Convert
 from procurator.query_api.queries.base import Row
 from procurator.query_api.queries.entries import FOLD_EVENTS_MAX, LaterEvents
 from procurator.query_api.queries.sessions import PublishedState

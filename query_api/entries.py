@@ -4,9 +4,9 @@ import base64
 from hashlib import sha256
 from typing import Any
 
+from procurator.avro_json import Convert
 from procurator.avro_schemas.codec import Decoder
 from procurator.errors import Rejected
-from procurator.query_api.avro_json import Convert
 from procurator.query_api.queries.base import Row
 
 

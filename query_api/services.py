@@ -3,10 +3,10 @@
 import asyncio
 from dataclasses import dataclass
 
+from procurator.avro_json import Convert, converter
 from procurator.avro_schemas.codec import Decoder, load_schema
 from procurator.config import Settings
 from procurator.query_api.audit import AuditLog
-from procurator.query_api.avro_json import Convert, converter
 from procurator.query_api.budget_board import BudgetBoard
 from procurator.query_api.commands import Commands
 from procurator.query_api.current import CurrentSessions

@@ -12,11 +12,11 @@ from typing import Any
 import orjson
 
 from procurator import events
+from procurator.avro_json import converter
 from procurator.avro_schemas.codec import Decoder, load_schema
 from procurator.clock import to_rfc3339
 from procurator.errors import Rejected
 from procurator.query_api import entries
-from procurator.query_api.avro_json import converter
 from procurator.query_api.live.records import DELTA, EVENT, STATE, LiveRecord, Shown
 from procurator.query_api.models.records import Entry
 from procurator.query_api.models.sessions import Session

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from procurator.avro_json import converter, decimal_text
 from procurator.avro_schemas.codec import from_decimal, load_schema
-from procurator.query_api.avro_json import converter, decimal_text
 
 
 def _event(payload: tuple[str, dict[str, Any]]) -> dict[str, Any]:
