@@ -36,11 +36,16 @@ def _never() -> bool:
     return False
 
 
+def _as_usual(_plan: Plan) -> str:
+    return ""
+
+
 @dataclass(frozen=True)
 class StackConfig:
     """What to run and where. ``say`` gets one line at a time from any thread; ``cancelled`` ends the start.
 
-    ``admin_key`` counts at the first start of a data directory only. ``recording`` is for warm.py.
+    ``admin_key`` counts at the first start of a data directory only. ``kafka_properties`` gives more lines of Kafka's
+    ``server.properties``, of which the last one of a name counts. ``recording`` is for warm.py.
     """
 
     data_dir: Path
@@ -50,6 +55,7 @@ class StackConfig:
     admin_key: str = ""
     say: Callable[[str], None] = _silent
     cancelled: Callable[[], bool] = _never
+    kafka_properties: Callable[[Plan], str] = _as_usual
     recording: bool = False
 
 
@@ -123,6 +129,7 @@ class Stack:
         for folder in (self.layout.logs, self.layout.run, *map(self.layout.of, components.INFRASTRUCTURE)):
             folder.mkdir(exist_ok=True)
         properties = _PROPERTIES.read_text(encoding="utf-8") + components.kafka_properties(self.plan)
+        properties += self.config.kafka_properties(self.plan)
         (self.layout.of("kafka") / "server.properties").write_text(properties, encoding="utf-8")
         write_private(self.layout.clickhouse_users, self.plan.credentials.users_file())
 
