@@ -4,8 +4,6 @@ A flag says "look at the ledger"; it never rejects a record. Flags are sticky an
 raised, but for `CALL_WITHOUT_TURN`, which can be told only of a session that has ended.
 """
 
-from procurator import events
-
 #: A record other than an ending stands after the session's end.
 EVENT_AFTER_END = "event_after_end"
 #: Another ending was stated after one that stands; the status does not change.
@@ -53,14 +51,12 @@ FLAGS = frozenset(
 
 #: Models, tools, MCP servers and estimated fields listed, each; the ledger has the rest.
 NAMES_MAX = 100
-LABELS_MAX = events.LABELS_MAX
 #: Calls and approvals remembered while they are open; the oldest is forgotten first.
 OPEN_CALLS_MAX = 1_000
 APPROVALS_MAX = 100
 #: Turns awaited, and runs of turn indices; both only grow with holes.
 TURNS_MAX = 1_000
-#: Characters of a name or id, and of an error's message or stack.
-NAME_CHARS_MAX = events.NAME_CHARS_MAX
+#: Characters of an error's type, message or stack, and of a reason. (Names and labels are bounded by `events.check`.)
 TEXT_CHARS_MAX = 16_384
 #: Sums stop at the largest signed 64-bit integer, money at the largest decimal(38, 18).
 SUM_MAX = 2**63 - 1

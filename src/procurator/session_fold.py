@@ -16,8 +16,6 @@ from procurator.pricing import EXACT, Cost, differs
 from procurator.session_flags import (
     APPROVALS_MAX,
     ATTOUSD_MAX,
-    LABELS_MAX,
-    NAME_CHARS_MAX,
     NAMES_MAX,
     OPEN_CALLS_MAX,
     SUM_MAX,
@@ -42,21 +40,16 @@ def session_started(state: "SessionState", payload: Payload, occurred_at: int) -
         state.raised[flag.STARTED_AGAIN] = None
         return
     state.started_at = occurred_at
-    state.agent_name = _clip(state, payload["agent_name"])
+    state.agent_name = payload["agent_name"]
     for name in _STARTED_TEXTS:
-        value = payload[name]
-        setattr(state, name, None if value is None else _clip(state, value))
+        setattr(state, name, payload[name])
     state.initiator = payload["initiator"]
     state.origin = payload["origin"]
     state.parent_session_id = payload["parent_session_id"]
     state.timeout_s = payload["timeout_s"]
     if state.timeout_s is not None:  # by broker time: the emitter's clock may be anywhere
         state.deadline_at = state.as_of + state.timeout_s * 1_000_000
-    for name, value in payload["labels"].items():
-        if len(state.labels) == LABELS_MAX:
-            state.raised[flag.OVER_LIMIT] = None
-            break
-        state.labels[_clip(state, name)] = _clip(state, value)
+    state.labels = dict(payload["labels"])
 
 
 def turn_recorded(state: "SessionState", payload: Payload, _occurred_at: int) -> None:
@@ -118,7 +111,7 @@ def tool_call_completed(state: "SessionState", payload: Payload, _occurred_at: i
 
 
 def approval_requested(state: "SessionState", payload: Payload, _occurred_at: int) -> None:
-    approval_id = _clip(state, payload["approval_id"])
+    approval_id = payload["approval_id"]
     if approval_id in state.pending_approvals:
         state.raised[flag.DUPLICATE_APPROVAL] = None
     _keep(state, state.pending_approvals, approval_id, payload["expires_at"], APPROVALS_MAX)
@@ -126,7 +119,7 @@ def approval_requested(state: "SessionState", payload: Payload, _occurred_at: in
 
 
 def approval_decided(state: "SessionState", payload: Payload, _occurred_at: int) -> None:
-    approval_id = _clip(state, payload["approval_id"])
+    approval_id = payload["approval_id"]
     if approval_id not in state.pending_approvals:
         state.raised[flag.DECISION_WITHOUT_REQUEST] = None
         return
@@ -148,13 +141,11 @@ def session_ended(state: "SessionState", payload: Payload, occurred_at: int) -> 
             state.raised[flag.ENDED_AGAIN] = None
         return
     error = payload["error"]
-    state.error = error and {
-        name: None if text is None else _clip(state, text, TEXT_CHARS_MAX) for name, text in error.items()
-    }
+    state.error = error and {name: None if text is None else _clip(state, text) for name, text in error.items()}
     state.completed_at = occurred_at
     state.end_inferred = ending.inferred
-    state.ended_by = _clip(state, payload["ended_by"])
-    state.end_reason = None if payload["reason"] is None else _clip(state, payload["reason"], TEXT_CHARS_MAX)
+    state.ended_by = payload["ended_by"]
+    state.end_reason = None if payload["reason"] is None else _clip(state, payload["reason"])
 
 
 def gap(state: "SessionState", payload: Payload, _occurred_at: int) -> None:
@@ -193,7 +184,7 @@ def note(state: "SessionState", names: "Names", name: str) -> None:
     if name in names:
         return
     if len(names) < NAMES_MAX:
-        names[_clip(state, name)] = None
+        names[name] = None
     else:
         state.raised[flag.OVER_LIMIT] = None
 
@@ -206,20 +197,18 @@ def _note_tool(state: "SessionState", payload: Payload) -> None:
 
 def _open(state: "SessionState", calls: "OpenCalls", call_id: str, name: str, started_at: int) -> bool:
     """Note that a call has started; return whether it is to be counted now."""
-    call_id = _clip(state, call_id)
     if call_id in state.completed_call_ids:  # counted when it completed
         del state.completed_call_ids[call_id]
         return False
     if call_id in calls:
         state.raised[flag.DUPLICATE_CALL] = None
         return False
-    _keep(state, calls, call_id, (_clip(state, name), started_at), OPEN_CALLS_MAX)
+    _keep(state, calls, call_id, (name, started_at), OPEN_CALLS_MAX)
     return True
 
 
 def _close(state: "SessionState", calls: "OpenCalls", call_id: str) -> bool:
     """Note that a call has completed; return whether it is to be counted now, its start not having been seen."""
-    call_id = _clip(state, call_id)
     if calls.pop(call_id, None) is not None:
         return False
     state.raised[flag.CALL_WITHOUT_START] = None
@@ -240,11 +229,11 @@ def _keep(state: "SessionState", kept: dict[K, V], key: K, value: V, limit: int)
         state.raised[flag.OVER_LIMIT] = None
 
 
-def _clip(state: "SessionState", text: str, limit: int = NAME_CHARS_MAX) -> str:
-    if len(text) <= limit:
+def _clip(state: "SessionState", text: str) -> str:
+    if len(text) <= TEXT_CHARS_MAX:
         return text
     state.raised[flag.OVER_LIMIT] = None
-    return text[:limit]
+    return text[:TEXT_CHARS_MAX]
 
 
 def _stop_sums(state: "SessionState") -> None:

@@ -287,11 +287,11 @@ def test_everything_that_could_grow_is_bounded() -> None:
         )
         for n in range(1_200)
     )
-    state.apply(event(started(labels={str(n): "x" for n in range(flag.LABELS_MAX)})), offset=0, broker_time_us=0)
+    state.apply(event(started(labels={str(n): "x" for n in range(events.LABELS_MAX)})), offset=0, broker_time_us=0)
     for n, payload in enumerate(payloads, 1):
         state.apply(event(payload, sequence=n), offset=n, broker_time_us=0)
     assert [len(names) for names in (state.tools, state.mcp_servers, state.models)] == [flag.NAMES_MAX] * 3
-    assert len(state.labels) == flag.LABELS_MAX
+    assert len(state.labels) == events.LABELS_MAX
     assert len(state.open_tools) == len(state.completed_call_ids) == flag.OPEN_CALLS_MAX
     assert len(state.pending_approvals) == flag.APPROVALS_MAX
     assert len(state.awaited_turns) <= flag.TURNS_MAX
