@@ -1,6 +1,6 @@
 """IO: the keys of the API, followed in Kafka, kept in memory: a revocation reaches every process within a second.
 
-Why a compacted topic and not a table: docs/decisions/0011.
+Why a compacted topic and not a table: docs/decisions/0012.
 """
 
 import logging

@@ -254,7 +254,7 @@ def client(reader_settings: Settings) -> Iterator[TestClient]:
         yield client
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def new_runtime() -> Callable[..., Runtime]:
     """Makes the runtime of a new session."""
     return lambda **fields: Runtime(str(uuid4()), **fields)
