@@ -1,4 +1,4 @@
-"""``procurator setup``: topics, schemas, tables, roles and prices; the same again changes nothing."""
+"""``procurator setup``: topics, schemas, tables, roles, prices and signing key; the same again changes nothing."""
 
 import time
 from collections.abc import Callable, Sized
@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
             Path | None, typer.Option("--prices", help="your own prices (TOML, see docs/pricing.md)")
         ] = None,
     ) -> None:
-        """Create or check topics, schemas, tables, roles and prices; repeating it changes nothing."""
+        """Create or check topics, schemas, tables, roles, prices and the signing key; repeating it changes nothing."""
         from procurator.clickhouse import ClickHouse
         from procurator.config import settings
         from procurator.registry import Registry
@@ -44,6 +44,7 @@ def register(app: typer.Typer) -> None:
                 ("schemas", lambda: _schemas(registry)),
                 ("tables", lambda: _tables(clickhouse)),
                 ("prices", lambda: _prices(chosen, registry, prices)),
+                ("signing key", lambda: _signing_key(chosen)),
             ):
                 print(f"{area}: {_patiently(work, until_s)}", flush=True)
         finally:
@@ -113,6 +114,16 @@ def _prices(settings: "Settings", registry: "Registry", own: Path | None) -> str
         return f"{len(book.records)} models, none changed"
     when = "not before 60 s from now" if book.records else "at once, as the first prices"
     return f"{len(changes)} models published, in force {when}"
+
+
+def _signing_key(settings: "Settings") -> str:
+    """Have a signing key, unless the signer's folder is on another machine."""
+    from procurator.key_files import ensure_signer
+
+    try:
+        return f"{ensure_signer(settings.signing_key).verifier} (its private key: {settings.signing_key}, mode 0600)"
+    except OSError as error:
+        return f"left to the signer: {settings.signing_key} cannot be written here ({error.strerror})"
 
 
 def _count(items: Sized) -> str:

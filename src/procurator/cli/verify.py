@@ -73,14 +73,33 @@ def ledger(
 
 @verify_app.command()
 def bundle(file: Path, key: Keys = None, as_json: AsJson = False) -> None:
-    """Verify a session's export, offline, with nothing but the verifier key."""
+    """Verify a session's bundle or export, offline, with nothing but the verifier key."""
     from procurator.config import settings
-    from procurator.verify.bundle import verify_bundle
     from procurator.verify.bundle_format import BUNDLE_BYTES_MAX
+    from procurator.verify.export_format import verify_file
 
     with file.open("rb") as opened:
         data = opened.read(BUNDLE_BYTES_MAX + 1)
-    answer(verify_bundle(data, trusted_keys(key, settings())), as_json)
+    answer(verify_file(data, trusted_keys(key, settings())), as_json)
+
+
+@verify_app.command()
+def export(
+    folder: Path,
+    digest: Annotated[str, typer.Option(help="SHA-256 of its manifest, as the signed purge has it.")] = "",
+    key: Keys = None,
+    as_json: AsJson = False,
+) -> None:
+    """Verify what a purge has exported, offline: files against the manifest, bundles against the signed ledger."""
+    from procurator.config import settings
+    from procurator.errors import UserError
+    from procurator.retention.archive import verify_archive
+
+    try:
+        expected = bytes.fromhex(digest)
+    except ValueError:
+        raise UserError("--digest: 64 hexadecimal digits") from None
+    answer(verify_archive(folder, trusted_keys(key, settings()), expected or None), as_json)
 
 
 @verify_app.command()

@@ -80,6 +80,11 @@ def _proves(where: str, log: BundleLog, root: bytes, report: Report) -> bool:
     return True
 
 
+def signed_schemas(bundle: Bundle, report: Report) -> dict[int, str]:
+    """Return the writer schemas by id that the bundle's control entries name."""
+    return _control(bundle, report)[1]
+
+
 def _control(bundle: Bundle, report: Report) -> tuple[dict[str, Head], dict[int, str]]:
     """Return the heads of the bundle's epoch and the writer schemas, both under the checkpoint."""
     schemas: dict[int, str] = {}

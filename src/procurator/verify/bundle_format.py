@@ -90,7 +90,7 @@ def parse(data: bytes) -> Bundle:
     """Return the bundle in a file's bytes."""
     if len(data) > BUNDLE_BYTES_MAX:
         raise BundleError(f"{len(data)} bytes are more than a bundle may have ({BUNDLE_BYTES_MAX})")
-    document = _object("bundle", _load(data), ("format", "session_id", "checkpoint", "control", "logs"))
+    document = _object("bundle", load_document(data), ("format", "session_id", "checkpoint", "control", "logs"))
     if document["format"] != FORMAT:
         raise BundleError(f"format is not {FORMAT!r}")
     session_id, checkpoint = document["session_id"], document["checkpoint"]
@@ -109,7 +109,8 @@ def parse(data: bytes) -> Bundle:
     return Bundle(session_id, note, _log("control", document["control"]), logs)
 
 
-def _load(data: bytes) -> Any:
+def load_document(data: bytes, floats: bool = False) -> Any:
+    """Return the JSON in a stranger's file: of bounded depth, no name twice, integers alone unless ``floats``."""
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
@@ -125,7 +126,8 @@ def _load(data: bytes) -> Any:
         elif first in "]}":
             depth -= 1
     try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_refuse)
+        number = float if floats else _refuse
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse, parse_float=number)
     except (ValueError, RecursionError) as error:
         raise BundleError(f"not JSON: {str(error)[:100]}") from None
 

@@ -8,7 +8,7 @@ for it in vain before (``late``). So, of a record that stands as rejected for wa
 - it came before, and the schema is late: sound, it is derived as rejected;
 - it came before, and the schema is not late: whether the registry had it in time cannot be told.
 
-A record that stands as read although its schema is recorded nowhere cannot be told either (docs/decisions/0020).
+A record that stands as read although its schema is recorded nowhere cannot be told either (docs/decisions/0014).
 """
 
 from collections.abc import Mapping, Sequence

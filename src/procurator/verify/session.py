@@ -44,7 +44,9 @@ def verify_session(check: LedgerCheck, session_id: UUID) -> Report:
     columns = Report()
     with RangeSpool() as ranges:  # without erasures: an erased session has no seal
         since = f"size {checkpoint.size}"
-        audit = EntryAudit("events", Derivation(derive, blind, schemas), bounds, ranges, lambda _log, _index: since, columns)
+        audit = EntryAudit(
+            "events", Derivation(derive, blind, schemas), bounds, ranges, lambda _log, _index: since, columns
+        )
         audit.feed(check.source.session_rows(str(session_id)))
     for finding in columns.findings:
         report.add(finding)

@@ -1,6 +1,9 @@
 """A purge on a real ledger: what is due goes with an export and a signed record, the rest proves itself as before."""
 
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -80,8 +83,12 @@ class Retention:
             ExitStack() as playing,
         ):
             played = [
-                playing.enter_context(sdk.session(agent="clerk", org_id=org, owner_team_id="desk", user="ada"))
-                for _ in range(count)
+                playing.enter_context(
+                    sdk.session(
+                        agent="clerk", org_id=org, owner_team_id="desk", user="ada", labels={"case": str(number)}
+                    )
+                )
+                for number in range(count)
                 for org in (ORG, "acme")
             ]
             for _ in range(3):
@@ -122,19 +129,19 @@ def whats(report: Report) -> set[str]:
 
 
 def test_a_run_removes_what_is_due_and_leaves_what_is_held(retention: Retention) -> None:
-    sessions = retention.sessions(6)
+    retention.sessions(6)
     others = retention.count(f"org_id != '{ORG}'")
     erasures = Erasures(retention.admin, retention.ledger.desk(retention.admin))
-    by_id = erasures.hold(ORG, [sessions[0]], "counsel", "case 1")
-    by_filter = erasures.hold(ORG, [], "counsel", "case 2", HoldFilter((("org", ORG), ("agent", "no such agent"))))
+    hold_id = erasures.hold(ORG, [], "counsel", "case 1", HoldFilter((("org", ORG), ("label", "case=3"))))
+    (held,) = erasures.holds()[hold_id].session_ids
     plan = Due(retention.purger, POLICY, now_us()).plan(erasures.holds().values())
-    assert (plan.sessions, plan.held) == (5, {by_id: 1})
-    assert [org_id for org_id, _ in plan.going] == [ORG]
+    assert (plan.sessions, plan.held) == (5, {hold_id: 1})
+    assert list(plan.going) == [(ORG, "desk")]
     spent = retention.admin.rows(
         f"SELECT toString(sum(cost_usd)), sum(input_tokens), countIf(kind = 'ModelCallCompleted') FROM events"
-        f" WHERE org_id = '{ORG}' AND session_id != '{sessions[0]}' AND empty(flags)"
+        f" WHERE org_id = '{ORG}' AND session_id != '{held}' AND empty(flags)"
     )[0]
-    kept = retention.count(f"session_id = '{sessions[0]}'")
+    kept = retention.count(f"session_id = '{held}'")
     gone = retention.of_organisation() - kept
 
     done = retention.run()
@@ -142,7 +149,7 @@ def test_a_run_removes_what_is_due_and_leaves_what_is_held(retention: Retention)
     assert (done.sessions, done.purges) == (5, 1)
     assert retention.of_organisation() == kept
     assert retention.count(f"org_id != '{ORG}'") == others
-    assert retention.ended() == [sessions[0]]
+    assert retention.ended() == [held]
     report = retention.verified(retention.admin)
     assert report.verdict is Verdict.SOUND, report.to_json()
     assert report.counts["entries_purged"] == gone
@@ -153,11 +160,10 @@ def test_a_run_removes_what_is_due_and_leaves_what_is_held(retention: Retention)
     assert (Decimal(shown[0]), shown[1:]) == (Decimal(spent[0]), spent[1:])
     assert retention.run() == Done(0, 0, 0, 0)
 
-    erasures.release(by_id, "counsel", "settled")
-    erasures.release(by_filter, "counsel", "settled")
+    erasures.release(hold_id, "counsel", "settled")
     assert retention.run().sessions == 1
     with pytest.raises(UserError, match="was purged already"):
-        erasures.hold(ORG, [sessions[0]], "counsel", "too late")
+        erasures.hold(ORG, [held], "counsel", "too late")
 
 
 def test_the_export_is_what_was_signed(retention: Retention) -> None:
@@ -184,32 +190,22 @@ def test_what_is_left_of_a_purged_log_proves_itself(retention: Retention) -> Non
     ledger = retention.ledger
     sealer = Sealer(LedgerSource(retention.admin))
     rows = retention.admin.rows(
-        "SELECT log_id, leaf_index, hex(leaf_hash), toString(session_id) FROM events WHERE org_id = 'acme'"
-        " AND value IS NOT NULL AND kind = 'SessionEnded' ORDER BY cityHash64(leaf_hash) LIMIT 30"
+        "SELECT log_id, leaf_index, hex(leaf_hash), toString(session_id) FROM events WHERE empty(flags)"
+        " AND value IS NOT NULL AND kind = 'SessionEnded' ORDER BY cityHash64(leaf_hash) LIMIT 20"
     )
     for log_id, index, leaf, session_id in rows:
         _, _, head, proof = sealer.inclusion("events", log_id, index, ledger.notes)
         verify_inclusion(bytes.fromhex(leaf), index, head.size, proof, head.root)
         report = verify_bundle(render(sealer.seal(UUID(session_id), ledger.notes)), [ledger.key])
         assert report.verdict is Verdict.SOUND, report.to_json()
-    assert len(rows) > 10
+    assert len(rows) == 20
 
 
-def test_a_signed_purge_that_died_is_sound_and_carried_out_by_the_next_run(retention: Retention) -> None:
+def test_a_run_finishes_or_undoes_what_an_earlier_one_left(
+    retention: Retention, monkeypatch: pytest.MonkeyPatch
+) -> None:
     retention.sessions(3)
-    entries = retention.of_organisation()
-    assert retention.sign_only() == 3
-    report = retention.verified(retention.admin)
-    assert report.verdict is Verdict.SOUND, report.to_json()
-    assert report.counts["purge_not_carried_out"] == entries
-    assert retention.run() == Done(0, 0, 1, 0)
-    assert retention.of_organisation() == 0
-    assert retention.verified(retention.admin).verdict is Verdict.SOUND
-
-
-def test_an_export_without_a_purge_is_undone(retention: Retention, monkeypatch: pytest.MonkeyPatch) -> None:
-    retention.sessions(2)
-    entries = retention.of_organisation()
+    entries, exports = retention.of_organisation(), len(list(retention.exports.iterdir()))
 
     def die(*_: Any) -> None:
         raise KeyboardInterrupt
@@ -217,13 +213,43 @@ def test_an_export_without_a_purge_is_undone(retention: Retention, monkeypatch: 
     with monkeypatch.context() as patched:
         patched.setattr("procurator.retention.purge.spend_totals", die)
         with pytest.raises(KeyboardInterrupt):
-            retention.sign_only()
-    assert retention.of_organisation() == entries
-    exports = len(list(retention.exports.iterdir()))
-    done = retention.run()
-    assert (done.sessions, done.undone) == (2, 1)
-    assert len(list(retention.exports.iterdir())) == exports
+            retention.sign_only()  # an export without a purge
+    assert retention.sign_only() == 3  # and a purge without a removal
+    report = retention.verified(retention.admin)
+    assert report.verdict is Verdict.SOUND, report.to_json()
+    assert report.counts["purge_not_carried_out"] == retention.of_organisation() == entries
+
+    assert retention.run() == Done(0, 0, resumed=1, undone=1)
+
+    assert len(list(retention.exports.iterdir())) == exports + 1
     assert retention.of_organisation() == 0
+    assert retention.verified(retention.admin).verdict is Verdict.SOUND
+
+
+def test_the_commands(retention: Retention, tmp_path: Path) -> None:
+    (tmp_path / "retention.toml").write_text(f'days = 36500\n[organisation."{ORG}"]\ndays = 0\n')
+    own = {"PROCURATOR_RETENTION_FILE": str(tmp_path / "retention.toml")}
+    env = {**os.environ, **retention.ledger.stack.env("retention"), **own}
+
+    def procurator(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "procurator", *arguments]
+        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+
+    planned = procurator("retention", "plan", "--json")
+    assert planned.returncode == 0, planned.stderr
+    assert json.loads(planned.stdout)["sessions"] == 0
+    assert "warning: 0 days for organisation short-lived" in planned.stderr
+    state = tmp_path / "verified.json"
+    for leaves in (retention.count("1"), 0):
+        verified = procurator("verify", "ledger", "--state", str(state), "--json")
+        assert verified.returncode == 0, verified.stdout + verified.stderr
+        assert json.loads(verified.stdout)["counts"]["leaves"] == leaves
+    session_id = json.loads(
+        retention.admin.rows("SELECT body FROM ledger_control WHERE kind = 'Purge' ORDER BY offset LIMIT 1")[0][0]
+    )["session_ids"][0]
+    purged = procurator("verify", "session", session_id, "--json")
+    assert purged.returncode == 2
+    assert [finding["what"] for finding in json.loads(purged.stdout)["findings"]] == ["purged"]
 
 
 def test_nothing_goes_from_a_ledger_that_is_not_sound(retention: Retention) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from procurator.avro_schemas.codec import load_schema
-from procurator.control_entries import PURGE, WRITER_SCHEMA
+from procurator.control_entries import EPOCH, PURGE, WRITER_SCHEMA
 from procurator.errors import UserError
 from procurator.leaf import entry_leaf_hash
+from procurator.signer.entries import epoch_payload
 from procurator.verify.positions import Position
 from procurator.verify.report import Verdict
 
@@ -22,11 +23,11 @@ CLEAN = int(os.environ.get("PROCURATOR_TEST_CLEAN_LEDGERS", "100"))
 
 
 def lived(make: Make, seed: int) -> Any:
-    """A ledger with a past: rotated, purged, erased, grown again, or none of it."""
+    """A ledger with a past: rotated, purged, erased, its signer crashed, grown again, or none of it."""
     model, rng = make(seed), random.Random(seed)
     log_id = rng.choice(model.log_ids)
     size = len(model.hashes[log_id])
-    for what in rng.sample(("rotate", "purge", "erase", "grow"), rng.randrange(5)):
+    for what in rng.sample(("rotate", "purge", "erase", "crash", "grow"), rng.randrange(6)):
         if what == "rotate":
             model.rotate()
         elif what == "purge" and size > 2:
@@ -35,6 +36,9 @@ def lived(make: Make, seed: int) -> Any:
             size = 0
         elif what == "erase" and size > 2 and model.rows_of(log_id)[-1]["value"]:
             model.erase(log_id, model.rows_of(log_id)[-1]["leaf_index"])
+        elif what == "crash":  # after an epoch was written and before it was signed; its checkpoint is signed again
+            model.notes.append(model.notes[-1])
+            model.add_control(EPOCH, epoch_payload(model.heads()))
         elif what == "grow":
             for _ in range(3):
                 model.add_event()
@@ -42,10 +46,32 @@ def lived(make: Make, seed: int) -> Any:
     return model
 
 
+def interrupted(make: Make, seed: int) -> Any:
+    """A ledger as it stands at some moment of its life: entries that are not signed yet, a purge half carried out."""
+    model, rng = lived(make, seed), random.Random(~seed)
+    log_id = max(model.log_ids, key=lambda each: len(model.rows_of(each)))
+    before = list(model.rows)
+    rows = model.rows_of(log_id)
+    there = {each["leaf_index"] for each in rows}
+    first = rows[len(rows) // 2]["leaf_index"]
+    count = next((n for n in range(1, 6) if first + n not in there), 5)
+    if all(row["value"] for row in rows):
+        model.purge(log_id, first, count)
+        model.sign()
+        gone = [row for row in before if row not in model.rows]
+        model.rows = [*model.rows, *rng.sample(gone, rng.randrange(len(gone) + 1))]
+    for _ in range(rng.randrange(4)):
+        model.add_event()
+    return model
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_clean_ledgers_are_sound(make: Make, seed: int) -> None:
     for number in range(CLEAN // 4):
-        report = lived(make, seed * 10_000 + number).verify()
+        live = interrupted if number % 4 == 0 else lived
+        model = live(make, seed * 10_000 + number)
+        model.rng.shuffle(model.rows)  # whichever sink wrote them, in whatever order
+        report = model.verify()
         assert report.verdict is Verdict.SOUND, (seed, number, report.to_json())
 
 
