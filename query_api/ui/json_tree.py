@@ -29,9 +29,12 @@ class _TooLargeError(Exception):
     """More nodes than a page should have."""
 
 
-def tree(text: str) -> Markup | None:
-    """Return the tree of an object or list; None for other values, for what is no JSON, and for what is too large."""
-    if len(text) > CHARS_MAX or text.lstrip()[:1] not in ("{", "["):
+def tree(text: str, begins: str = "{[") -> Markup | None:
+    """Return the tree of an object or list, with ``"`` in ``begins`` also of a string.
+
+    None for other values, for what is no JSON, and for what is too large.
+    """
+    if len(text) > CHARS_MAX or not text.lstrip().startswith(tuple(begins)):
         return None
     parts: list[str] = []
     try:

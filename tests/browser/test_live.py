@@ -44,6 +44,20 @@ def test_turns_and_calls_appear_as_they_happen(page: Page, running: Any, sdk: An
     expect(page.locator(".call", has_text="slow_search")).to_have_count(1)
 
 
+def test_a_turn_is_read_while_it_is_written(page: Page, running: Any, sdk: Any) -> None:
+    _open(page, running)
+    with running.turn_stream("assistant") as turn:
+        turn.thinking_delta("Hm, let me see. ")
+        turn.delta("Let me ")
+        expect(page.locator("article.draft")).to_contain_text("Let me")
+        expect(page.locator("article.draft .thinking")).to_contain_text("Hm, let me see.")
+        turn.delta("**explain**.")
+        expect(page.locator("article.draft")).to_contain_text("Let me **explain**.")
+    sdk.flush()
+    expect(page.locator("#turn-1 strong", has_text="explain")).to_be_visible()
+    expect(page.locator("article.draft")).to_have_count(0)
+
+
 def test_it_follows_the_end_unless_one_reads(page: Page, running: Any, sdk: Any) -> None:
     _open(page, running)
     for index in range(12):
@@ -62,7 +76,7 @@ def test_it_follows_the_end_unless_one_reads(page: Page, running: Any, sdk: Any)
     expect(page.get_by_text("Step 12, which nobody asked for.").first).to_be_in_viewport()
 
 
-def test_terminating_asks_says_and_shows(page: Page, running: Any) -> None:
+def test_terminating_asks_says_and_shows(page: Page, running: Any, sdk: Any, until: Callable[..., Any]) -> None:
     _open(page, running)
     page.get_by_role("button", name="Terminate Session").click()
     dialog = page.get_by_role("dialog")
@@ -72,7 +86,11 @@ def test_terminating_asks_says_and_shows(page: Page, running: Any) -> None:
     page.get_by_role("button", name="Terminate Session").click()
     dialog.get_by_label("Reason").fill("it loops")
     dialog.get_by_role("button", name="Terminate Session").click()
-    expect(page.locator("#header .badge")).to_have_text("TERMINATED", timeout=30_000)
+    expect(page.locator("#header .badge")).to_have_text("TERMINATING")
+    until(running.cancelled.is_set)
+    running.end()  # as the signal says
+    sdk.flush()
+    expect(page.locator("#header .badge")).to_have_text("TERMINATED")
     expect(page.locator("#header")).to_contain_text("it loops")
     expect(page.get_by_role("button", name="Terminate Session")).to_have_count(0)
 

@@ -1,9 +1,11 @@
 """Every page: it works, no reader is shut out, and it looks as it should (screenshots)."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Browser, Page, ViewportSize, expect
@@ -28,6 +30,8 @@ PAGES = {
     "budget": "/budgets/{budget}",
     "new-budget": "/budgets/new",
     "ledger": "/ledger",
+    "audit": "/audit",
+    "keys": "/keys",
     "not-there": "/sessions/00000000-0000-4000-8000-000000000000",
 }
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
@@ -113,6 +117,64 @@ def test_the_ledger_says_what_is_signed(page: Page, world: Any) -> None:
     page.goto("/ledger")
     expect(page.locator(".note-text")).to_contain_text(re.compile("— procurator.ledger"))
     expect(page.get_by_role("row", name=re.compile("procurator.session.events.v1")).first).to_be_visible()
+
+
+def test_a_key_is_made_shown_once_and_revoked(page: Page, stack: Stack, until: Callable[..., Any]) -> None:
+    page.goto("/keys")
+    page.get_by_role("button", name="New key").click()
+    page.get_by_label("Name").fill("from the page")
+    page.get_by_label("Organisation").fill("shop")
+    page.get_by_label("sessions:read:all").check()
+    page.get_by_role("button", name="Make the key").click()
+    key = page.locator(".secret code").inner_text()
+    headers = {"Authorization": f"Bearer {key}"}
+
+    def status() -> int:
+        return httpx.get(f"{stack.api_url}/v1/sessions", headers=headers, trust_env=False).status_code
+
+    until(lambda: status() == 200)
+    page.get_by_role("link", name="All keys").first.click()
+    expect(page.get_by_text(key)).to_have_count(0)
+    page.get_by_role("button", name="Revoke from the page").click()
+    expect(page.get_by_role("row", name=re.compile("from the page"))).to_contain_text("revoked")
+    until(lambda: status() == 401)
+
+
+def test_a_reader_sees_no_more_than_a_reader(
+    stack: Stack, browser: Browser, api: httpx.Client, world: Any, until: Callable[..., Any]
+) -> None:
+    """Pages follow permissions and scope: another team's session is not there, nor what needs more rights."""
+    body = {"name": "reader", "org_id": "shop", "permissions": ["sessions:read"], "owner_team_ids": ["other"]}
+    key = api.post("/v1/keys", json=body).raise_for_status().json()["key"]
+    headers = {"Authorization": f"Bearer {key}"}
+    until(lambda: httpx.get(f"{stack.api_url}/v1/sessions", headers=headers, trust_env=False).status_code == 200)
+    context = browser.new_context(base_url=stack.api_url)
+    page = context.new_page()
+    page.goto(f"/signin?next=/sessions/{world.shop}")
+    page.get_by_label("Key").fill(key)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("main")).to_contain_text("not in the ledger, or not yours to see")
+    page.goto("/sessions")
+    expect(page.get_by_role("heading", name="No sessions yet")).to_be_visible()
+    assert page.locator("nav[aria-label=Pages] a").all_inner_texts() == ["Overview", "Sessions", "Budgets", "Ledger"]
+    for path in ("/audit", "/keys", "/budgets/new"):
+        answer = page.goto(path)
+        assert answer is not None
+        assert answer.status == 403, path
+    context.close()
+
+
+def test_the_audit_has_who_looked(page: Page, world: Any, until: Callable[..., Any]) -> None:
+    page.goto(f"/sessions/{world.failed}/cost")
+
+    def listed() -> bool:
+        page.goto(f"/audit?action=sessions.read&resource={world.failed}")
+        return page.locator("tbody tr").count() > 0
+
+    until(listed)
+    expect(page.locator("tbody tr").first).to_contain_text("ALLOWED")
+    page.goto("/audit?outcome=PERHAPS")
+    expect(page.get_by_role("alert")).to_contain_text("outcome")
 
 
 def test_times_are_the_viewers(page: Page, world: Any, api: Any) -> None:

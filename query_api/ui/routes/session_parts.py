@@ -57,14 +57,7 @@ async def tools_page(
     else:
         rows, following = await _read(services, query, CALLS_A_PAGE, cursor)
     calls = [ToolCall.model_validate(row) for row in rows]
-    shown = [
-        {
-            "call": call,
-            "input": None if call.input is None else trace.body(call.input, plain=True),
-            "output": None if call.output is None else trace.body(call.output, plain=True),
-        }
-        for call in calls
-    ]
+    shown = [{"call": each, "input": trace.payload(each.input), "output": trace.payload(each.output)} for each in calls]
     head = await head_of(access, services, session_id)
     return await page_of(request, access, head, "tools", calls=shown, following=following, paged=bool(cursor or at))
 

@@ -87,12 +87,17 @@ def window(first: int, turns: list[dict[str, Any]], markers: list[dict[str, Any]
     return Window(first, items, [marker for rest in by_turn.values() for marker in rest])
 
 
-def body(text: str, *, exact: bool = False, plain: bool = False) -> Body:
+def payload(text: str | None) -> Body | None:
+    """Return a tool's input or output, JSON text, ready to show."""
+    return None if text is None else body(text, plain=True, begins='{["')
+
+
+def body(text: str, *, exact: bool = False, plain: bool = False, begins: str = "{[") -> Body:
     """Return a text ready to show: JSON as a tree, else Markdown unless ``plain``, else as it is."""
     cut = len(text) > SHOWN_CHARS_MAX
     shown = text[:SHOWN_CHARS_MAX] if cut else text
     html = None
     if not exact and not cut:
-        html = tree(text) or (None if plain else to_html(text))
+        html = tree(text, begins) or (None if plain else to_html(text))
     folded = len(text) > FOLD_CHARS or text.count("\n") >= FOLD_LINES
     return Body(shown, html, folded, cut, len(text))

@@ -76,6 +76,10 @@ def test_what_is_no_tree_is_none(text: str) -> None:
     assert tree(text) is None
 
 
+def test_a_string_is_shown_with_its_lines_where_it_is_asked_for() -> None:
+    assert "<pre>a\nb</pre>" in (tree('"a\\nb"', '"') or "")
+
+
 def test_a_tree_is_bounded() -> None:
     assert tree("[" + "1," * (10 * NODES_MAX) + "1]") is None
     assert tree("[" + "1," * (NODES_MAX // 2) + "1]") is not None
