@@ -24,6 +24,7 @@ test: check ## unit and property tests, then integration on the real stack, then
 	$(BIN)/pytest tests/unit tests/properties
 	$(BIN)/procurator fetch
 	$(BIN)/pytest tests/integration -m "not soak"
+	$(BIN)/pytest tests/browser
 
 soak: setup ## the longer campaigns
 	$(BIN)/procurator fetch
