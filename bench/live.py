@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ _PROBES = 100
 _PROBE_EVERY_S = 0.1
 _WARM_UP_S = 5.0
 _LOOK_EVERY_S = 0.25
+#: What it takes until the API shows every session that is to be terminated.
+_SHOWN_S = 5.0
 _ANSWER_S = 60.0
 _ORG_ID = "bench-live"
 _LEVELS = (("ORGANISATION", _ORG_ID, "1000000000"), ("TEAM", "bench", "1000000000"))
@@ -35,7 +37,7 @@ def run(rate: float = 5_000.0, sessions: int = 1_000) -> dict[str, Any]:
     """Return ``latency_ms`` of a broken budget, and of both causes by when they were told and raised."""
     with tempfile.TemporaryDirectory() as folder, Stack(StackConfig(Path(folder), Ports.free(), say=_say)) as stack:
         headers = {"Authorization": f"Bearer {stack.admin_key}"}
-        seconds = _WARM_UP_S + 2 * (_PROBES * _PROBE_EVERY_S + 3.0)
+        seconds = _WARM_UP_S + 2 * (_PROBES * _PROBE_EVERY_S + 3.0) + _SHOWN_S
         load = Load(stack.kafka, stack.registry_url, round(rate * seconds), rate, sessions)
         with (
             httpx.Client(base_url=stack.api_url, headers=headers, timeout=_ANSWER_S, trust_env=False) as api,
@@ -50,12 +52,12 @@ def run(rate: float = 5_000.0, sessions: int = 1_000) -> dict[str, Any]:
             for scope, scope_id, limit in _LEVELS:
                 _define(api, scope, scope_id, limit)
             agents = [f"probe-{number}" for number in range(_PROBES)]
-            for agent_id in agents:
-                _define(api, "AGENT", agent_id, "100")
+            with ThreadPoolExecutor(10) as definers:
+                list(definers.map(lambda agent_id: _define(api, "AGENT", agent_id, "100"), agents))
             fleet.start()
             time.sleep(_WARM_UP_S)
             budget = _probe(lambda number: _break_budget(sdk, agents[number]))
-            terminate = _probe(lambda _number: _terminate(sdk, api))
+            terminate = _terminations(sdk, api)
             offered = fleet.confirmed()
     return {
         "latency_ms": budget["raised"],
@@ -78,19 +80,41 @@ def _break_budget(sdk: Procurator, agent_id: str) -> tuple[float, float]:
     return told[0] - begin, time.perf_counter() - begin
 
 
-def _terminate(sdk: Procurator, api: httpx.Client) -> tuple[float, float]:
-    """Return the seconds from asking the API until the runtime is told, and until it is raised."""
-    told: list[float] = []
-    with _terminated(), sdk.session(agent="busy", on_signal=lambda _: told.append(time.perf_counter())) as session:
-        path = f"/v1/sessions/{session.session_id}"
+def _terminations(sdk: Procurator, api: httpx.Client) -> dict[str, dict[str, float]]:
+    """Run sessions until the API shows each, then terminate them at a steady pace."""
+    waiting = [_Waiting() for _ in range(_PROBES)]
+    with ThreadPoolExecutor(_PROBES) as sessions, ThreadPoolExecutor(_PROBES) as callers:
+        ends = [sessions.submit(probe.run, sdk) for probe in waiting]
+        paths = [f"/v1/sessions/{probe.session_id.result(_ANSWER_S)}" for probe in waiting]
         until_s = time.monotonic() + _ANSWER_S
-        while api.get(path).status_code != httpx.codes.OK and time.monotonic() < until_s:
-            time.sleep(_LOOK_EVERY_S)
-        begin = time.perf_counter()
-        api.post(f"{path}/terminate", json={"reason": "bench"}).raise_for_status()
-        session.cancelled.wait(_ANSWER_S)
-        session.check()
-    return told[0] - begin, time.perf_counter() - begin
+        for path in paths:
+            while api.get(path).status_code != httpx.codes.OK and time.monotonic() < until_s:
+                time.sleep(_LOOK_EVERY_S)
+        asked = []
+        for probe, path in zip(waiting, paths, strict=True):
+            probe.begin_s = time.perf_counter()
+            asked.append(callers.submit(api.post, f"{path}/terminate", json={"reason": "bench"}))
+            time.sleep(_PROBE_EVERY_S)
+        for answer in asked:
+            answer.result().raise_for_status()
+        return _shown([end.result() for end in ends])
+
+
+class _Waiting:
+    """A session that does nothing but wait to be terminated."""
+
+    def __init__(self) -> None:
+        self.session_id: Future[str] = Future()
+        self.begin_s = 0.0
+
+    def run(self, sdk: Procurator) -> tuple[float, float]:
+        """Return the seconds from ``begin_s`` until the runtime is told, and until it is raised."""
+        told: list[float] = []
+        with _terminated(), sdk.session(agent="busy", on_signal=lambda _: told.append(time.perf_counter())) as session:
+            self.session_id.set_result(session.session_id)
+            session.cancelled.wait(2 * _ANSWER_S)
+            session.check()
+        return told[0] - self.begin_s, time.perf_counter() - self.begin_s
 
 
 @contextmanager
@@ -110,7 +134,11 @@ def _probe(one: Callable[[int], tuple[float, float]]) -> dict[str, dict[str, flo
         for number in range(_PROBES):
             futures.append(threads.submit(one, number))
             time.sleep(_PROBE_EVERY_S)
-        told, raised = zip(*(future.result() for future in futures), strict=True)
+        return _shown([future.result() for future in futures])
+
+
+def _shown(latencies: list[tuple[float, float]]) -> dict[str, dict[str, float]]:
+    told, raised = zip(*latencies, strict=True)
     return {"told": _percentiles(told), "raised": _percentiles(raised)}
 
 

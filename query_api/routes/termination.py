@@ -9,7 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Body, Depends, Response
 
 from procurator import signals
-from procurator.access import Permission, Scope
+from procurator.access import Permission
 from procurator.clock import now_us, to_rfc3339
 from procurator.query_api.auth import Access, requires
 from procurator.query_api.models.termination import (
@@ -79,7 +79,8 @@ async def terminate(
 
     Asked again, the signal is the same one. A session that is over is a conflict.
     """
-    session = await _open_session(access.scope, services, session_id)
+    # To a session that has ended a moment ago the signal changes nothing: there is no need to know of it.
+    session = _require_open(await services.sessions.published(access.scope, session_id), session_id)
     reason = (body.reason if body is not None else "") or "terminated through the API"
     await access.shown(owner_team_id=session["owner_team_id"], item_count=1, details={"reason": reason})
     order = signals.terminate_by(access.principal.principal_id, str(session_id), session["org_id"], reason, now_us())
@@ -128,7 +129,7 @@ async def _decide(
     access: Access, services: Services, session_id: UUID, body: Decision | None, decision: str
 ) -> Response:
     body = body or Decision(reason="")
-    session = await _open_session(access.scope, services, session_id)
+    session = _require_open(await services.sessions.read(access.scope, session_id), session_id)
     pending: list[str] = session["pending_approvals"]
     approval_id = body.approval_id or (pending[0] if len(pending) == 1 else None)
     if approval_id is None and pending:
@@ -144,9 +145,8 @@ async def _decide(
     return Response(shown.model_dump_json(), HTTPStatus.ACCEPTED, media_type="application/json")
 
 
-async def _open_session(scope: Scope, services: Services, session_id: UUID) -> dict[str, Any]:
+def _require_open(session: dict[str, Any] | None, session_id: UUID) -> dict[str, Any]:
     """Return a session that has not ended. Raises the problems 404 (unknown, or out of scope) and 409 (over)."""
-    session = await services.sessions.read(scope, session_id)
     if session is None:
         raise not_found(f"session {session_id} is not in the ledger")
     if session["status"] in TERMINAL:
