@@ -64,6 +64,10 @@ class Live:
         stream = SessionStream(self.hub, past, self._views, self._seal, scope, position, state)
         return Opened(state, is_over, self._counted(stream.frames()))
 
+    def resume_id(self, session_id: UUID, log_id: str, offset: int) -> str:
+        """Return the id that a session's stream goes on after, for who has read all up to an offset elsewhere."""
+        return self._seal.close(session_stream.stream_name(session_id), {log_id: offset})
+
     def sessions(self, scope: Scope, asked: SessionFilter, last_id: str | None) -> AsyncIterator[bytes]:
         """Return the stream of the list after ``last_id``. Raises BadResumeId."""
         position = None if last_id is None else self._seal.open(list_stream.stream_name(asked), last_id)
