@@ -22,7 +22,7 @@ PLACES = (
     Place("overview", "Overview", "/", "gauge"),
     Place("sessions", "Sessions", "/sessions", "list"),
     Place("budgets", "Budgets", "/budgets", "wallet"),
-    Place("ledger", "Ledger", "/ledger", "shield", group="Compliance"),
+    Place("ledger", "Ledger", "/ledger", "shield", Permission.LEDGER_VERIFY, group="Compliance"),
     Place("audit", "Audit", "/audit", "eye", Permission.ADMIN, group="Compliance"),
     Place("keys", "Keys", "/keys", "key", Permission.ADMIN, group="Administration"),
 )

@@ -43,6 +43,8 @@ async def head_of(access: Access, services: Services, session_id: UUID) -> dict[
     signed_head = signed[2].get(session.log_id) if signed else None
     return {
         "session": session,
+        # Whatever else a page reads is read after this or with it: live goes on from here.
+        "resume": services.live.resume_id(session_id, session.log_id, session.as_of_offset),
         "errors": bad,
         "integrity": header.integrity(session, extent["last_leaf"], signed_head.size if signed_head else None),
         "budget": _budget(services, session),

@@ -37,6 +37,11 @@ PAGES = {
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 WIDE, NARROW = ViewportSize(width=1440, height=900), ViewportSize(width=390, height=844)
 
+#: What reaches beyond the window and makes it scroll, rather than a region of its own.
+_TOO_WIDE = """() => document.documentElement.scrollWidth <= innerWidth + 1 ? [] :
+  [...document.querySelectorAll("main *, header *")].filter((e) => e.getBoundingClientRect().right > innerWidth + 1)
+    .slice(0, 8).map((e) => `${e.tagName}.${e.getAttribute("class")} ${e.getBoundingClientRect().right}`)"""
+
 
 def _where(name: str, world: Any) -> str:
     return PAGES[name].format(**vars(world))
@@ -60,7 +65,7 @@ def test_no_reader_is_shut_out_and_it_looks_well(page: Page, world: Any, artefac
         assert not serious, (scheme, serious)
         page.screenshot(path=artefacts / f"{name}-wide-{scheme}.png")
         page.set_viewport_size(NARROW)
-        assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"] + 1, "it scrolls sideways"
+        assert not page.evaluate(_TOO_WIDE), "it scrolls sideways"
         page.screenshot(path=artefacts / f"{name}-narrow-{scheme}.png")
 
 
@@ -124,7 +129,7 @@ def test_a_key_is_made_shown_once_and_revoked(page: Page, stack: Stack, until: C
     page.get_by_role("button", name="New key").click()
     page.get_by_label("Name").fill("from the page")
     page.get_by_label("Organisation").fill("shop")
-    page.get_by_label("sessions:read:all").check()
+    page.get_by_role("checkbox", name="sessions:read:all").check()
     page.get_by_role("button", name="Make the key").click()
     key = page.locator(".secret code").inner_text()
     headers = {"Authorization": f"Bearer {key}"}
@@ -156,8 +161,8 @@ def test_a_reader_sees_no_more_than_a_reader(
     expect(page.get_by_role("main")).to_contain_text("not in the ledger, or not yours to see")
     page.goto("/sessions")
     expect(page.get_by_role("heading", name="No sessions yet")).to_be_visible()
-    assert page.locator("nav[aria-label=Pages] a").all_inner_texts() == ["Overview", "Sessions", "Budgets", "Ledger"]
-    for path in ("/audit", "/keys", "/budgets/new"):
+    assert page.locator("nav[aria-label=Pages] a").all_inner_texts() == ["Overview", "Sessions", "Budgets"]
+    for path in ("/audit", "/keys", "/budgets/new", "/ledger"):
         answer = page.goto(path)
         assert answer is not None
         assert answer.status == 403, path

@@ -19,7 +19,7 @@ from procurator.query_api.ui.views.ledger import Said, said
 
 router = APIRouter(route_class=PageRoute)
 
-Reader = Annotated[Access, Depends(requires(Permission.SESSIONS_READ, "ledger.proof"))]
+Reader = Annotated[Access, Depends(requires(Permission.LEDGER_VERIFY, "ledger.proof"))]
 
 #: A signer that is well signs every 5 s when there is news, and every 60 s anyway.
 _LATE_AFTER = timedelta(seconds=150)

@@ -257,15 +257,14 @@ function onCall(payload, done) {
 function onEntry(entry) {
   const payload = entry.event?.payload;
   if (!payload || entry.flags?.length) return;
-  // The stream begins with what the page was rendered from.
-  if (entry.log_id === trace.dataset.log && entry.offset <= Number(trace.dataset.offset)) return;
   if (payload.kind === "TurnRecorded") onTurn(entry, payload);
   else if (payload.kind === "ToolCallStarted") onCall(payload, false);
   else if (payload.kind === "ToolCallCompleted") onCall(payload, true);
 }
 
 function live() {
-  const source = new EventSource(`/v1/sessions/${id}/stream`);
+  // It goes on from what the page was rendered from.
+  const source = new EventSource(`/v1/sessions/${id}/stream?last_event_id=${encodeURIComponent(shell.dataset.resume)}`);
   const badge = document.querySelector("[data-live]");
   const set = (away) => {
     if (!badge) return;
