@@ -21,6 +21,7 @@ from procurator.query_api.request_log import RequestLog
 from procurator.query_api.routes import (
     audit,
     budgets,
+    exports,
     health,
     keys,
     ledger,
@@ -77,7 +78,7 @@ def create_app(settings: Settings, authenticator: Authenticator) -> FastAPI:
         app.add_middleware(CORSMiddleware, **cors(origins))
     app.add_middleware(RequestLog, metrics=figures)
     problems.install(app)
-    for module in (health, metrics, sessions, session_parts, ledger, budgets, termination, keys, audit, live):
+    for module in (health, metrics, sessions, session_parts, ledger, budgets, termination, keys, audit, live, exports):
         app.include_router(module.router)
     ui.install(app, settings)
     problems.describe(app)

@@ -13,10 +13,11 @@ from procurator.checkpoint_feed import CheckpointFeed
 from procurator.clickhouse import ClickHouse
 from procurator.config import Settings
 from procurator.control_entries import ControlEntry, Head, parse
+from procurator.errors import Unavailable
 from procurator.events import NAMESPACE
 from procurator.ledger_name import control_log_of
 from procurator.registry import Registry
-from procurator.verify.bundle_format import render
+from procurator.verify.bundle_format import Bundle, render
 from procurator.verify.seal import Sealer
 from procurator.verify.source import LedgerSource
 from procurator.verify.trust import claimed
@@ -68,9 +69,21 @@ class Proofs:
 
         return await _aside(prove)
 
-    async def seal(self, session_id: UUID, scope: Scope) -> bytes:
+    def newest_note(self) -> str | None:
+        """Return the newest note that the tables can prove, None while there is none. Blocks."""
+        try:
+            return self._sealer.newest(self._feed.notes())[0].decode()
+        except Unavailable:
+            return None
+
+    async def bundle(self, session_id: UUID, scope: Scope) -> Bundle:
         """Return a session's bundle. Raises UserError when there is none in scope."""
-        return await _aside(lambda: render(self._sealer.seal(session_id, self._feed.notes(), scope)))
+        return await _aside(lambda: self._sealer.seal(session_id, self._feed.notes(), scope))
+
+    async def seal(self, session_id: UUID, scope: Scope) -> bytes:
+        """Return a session's bundle as the bytes of its file. Raises UserError when there is none in scope."""
+        bundle = await self.bundle(session_id, scope)
+        return await _aside(lambda: render(bundle))
 
     async def inclusion(self, log_id: str, leaf_index: int) -> tuple[bytes, Checkpoint, Head, list[bytes]]:
         """Return note, checkpoint, the log's head in its last epoch, and the proof of a leaf of session events.

@@ -10,6 +10,7 @@ from procurator.query_api.audit import AuditLog
 from procurator.query_api.budget_board import BudgetBoard
 from procurator.query_api.commands import Commands
 from procurator.query_api.current import CurrentSessions
+from procurator.query_api.export.service import Exports
 from procurator.query_api.key_ring import KeyRing
 from procurator.query_api.live.service import Live
 from procurator.query_api.liveness import Liveness
@@ -37,6 +38,7 @@ class Services:
     refusals: RefusalLog
     keys: KeyRing
     live: Live
+    exports: Exports
 
     @classmethod
     def connect(cls, settings: Settings, metrics: ApiMetrics) -> "Services":
@@ -57,6 +59,8 @@ class Services:
         refusals = RefusalLog(audit, metrics)
         keys = KeyRing(settings, registry, commands)
         keys.start()
+        exports = Exports(settings, proofs.newest_note)
+        exports.start()
         live = Live(settings, store, registry, sessions, liveness.shown)
         to_json = converter(event_schema.text)
         return cls(
@@ -73,11 +77,13 @@ class Services:
             refusals,
             keys,
             live,
+            exports,
         )
 
     async def close(self) -> None:
         """Close the connections."""
         await self.live.close()
+        await self.exports.close()
         await self.store.close()
         await self.refusals.close()
         await self.audit.close()

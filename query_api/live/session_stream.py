@@ -45,8 +45,7 @@ class SessionStream:
         self._turns: int = state["turns"]
         #: Log and offset of the last record, once the session is over.
         self._last: tuple[str, int] | None = None
-        if state["status"] in TERMINAL:
-            self._last = state["log_id"], state["as_of_offset"]
+        self._note_end()
 
     async def frames(self) -> AsyncIterator[bytes]:
         """Yield Server-Sent Events until the session is over. Raises Dropped, and Unavailable."""
@@ -101,6 +100,7 @@ class SessionStream:
         if not self._is_newer(shown.record):
             return b""
         self._state = {**self._state, **{name: shown.record[name] for name in ("status", "log_id", "as_of_offset")}}
+        self._note_end()
         return frame(STATE, shown.data)
 
     def _event(self, record: LiveRecord) -> bytes:
@@ -127,6 +127,11 @@ class SessionStream:
             self._turns = max(self._turns, turn_index + 1)
         elif kind == "SessionEnded":
             self._last = log_id, offset
+
+    def _note_end(self) -> None:
+        """Take from the state that the session is over: whoever resumes after its last event is not told again."""
+        if self._last is None and self._state["status"] in TERMINAL:
+            self._last = self._state["log_id"], self._state["as_of_offset"]
 
     def _is_newer(self, state: dict[str, Any]) -> bool:
         known = self._state

@@ -88,6 +88,12 @@ class Settings(BaseSettings):
         if self.oidc_issuer and not (self.oidc_audience and self.oidc_jwks_url):
             raise ValueError("PROCURATOR_OIDC_ISSUER is set: set PROCURATOR_OIDC_AUDIENCE and PROCURATOR_OIDC_JWKS_URL")
         return self
+    exports_dir: Path | None = Field(None, description="root of bulk exports, for the API alone")
+
+    @property
+    def exports(self) -> Path:
+        """The root of bulk exports: nothing is written outside of it."""
+        return self.exports_dir.expanduser() if self.exports_dir else self.data_dir.expanduser() / "exports"
 
     @property
     def signer_folder(self) -> Path:

@@ -4,13 +4,23 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import jsonschema
 import pytest
 
+from procurator.query_api.export.single import schema
 from procurator.verify.bundle_format import render
 from procurator.verify.export_format import render_export, verify_file
 from procurator.verify.report import Report, Verdict
 
-NOT_PROVEN = {"cost_usd": "0.5", "unsigned_entries": 0}
+NOT_PROVEN = {
+    "exported_at": "2026-11-22T16:08:00.000000Z",
+    "status": "RUNNING",
+    "unsigned_entries": 0,
+    "cost_usd": "0.5",
+    "priced_calls": 1,
+    "unpriced_calls": 0,
+    "charges": [],
+}
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +49,14 @@ def test_an_export_is_sound_and_says_what_is_not_covered(model: Any, export: Any
     assert report.counts["not_covered_by_the_proof"] == len(NOT_PROVEN)
     assert export["session"]["turns"] == len(export["turns"]) == len(export["events"])
     assert [turn["content"][:4] for turn in export["turns"]] == ["word"] * len(export["turns"])
+
+
+def test_an_export_is_of_the_published_schema(export: Any) -> None:
+    jsonschema.Draft202012Validator.check_schema(schema())
+    validator = jsonschema.Draft202012Validator(schema(), format_checker=jsonschema.FormatChecker())
+    assert list(validator.iter_errors(export)) == []
+    export["turns"][0]["role"] = "ROBOT"
+    assert not validator.is_valid(export)
 
 
 def test_a_bundle_by_itself_is_verified_as_before(model: Any, bundle: Any) -> None:

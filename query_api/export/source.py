@@ -1,0 +1,61 @@
+"""IO: what an export reads of ClickHouse, streamed, in a way that readers do not notice: one thread, low priority."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+
+from procurator.clickhouse import bound, refusal
+from procurator.config import Settings
+from procurator.errors import Unavailable
+from procurator.query_api.export.job import FileFormat
+from procurator.query_api.queries.base import Query
+
+_TIMEOUT_S = 120.0
+_SETTINGS = {
+    "max_threads": "1",
+    "max_block_size": "8192",
+    # 0, the readers', waits for nobody.
+    "priority": "10",
+    "output_format_json_quote_64bit_integers": "0",
+    "output_format_json_quote_decimals": "1",
+    "date_time_output_format": "iso",
+    "output_format_parquet_compression_method": "zstd",
+}
+FORMATS = {FileFormat.NDJSON: "JSONEachRow", FileFormat.PARQUET: "Parquet"}
+
+
+class ExportSource:
+    """One ClickHouse database, over a connection of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._url = settings.clickhouse_url.rstrip("/") + "/"
+        self._client = httpx.Client(
+            headers={
+                "X-ClickHouse-User": settings.clickhouse_user,
+                "X-ClickHouse-Key": settings.clickhouse_password.get_secret_value(),
+            },
+            params={**_SETTINGS, "database": settings.clickhouse_database},
+            timeout=httpx.Timeout(_TIMEOUT_S, connect=5.0),
+            trust_env=False,
+        )
+
+    def close(self) -> None:
+        self._client.close()
+
+    @contextmanager
+    def rows(self, query: Query, format: FileFormat) -> Iterator[Iterator[bytes]]:
+        """Give the answer to ``query`` piece by piece.
+
+        Raises Unavailable when ClickHouse does not answer, or not to the end.
+        """
+        sql, parameters = query.to_sql()
+        params = {**bound(parameters), "default_format": FORMATS[format]}  # type: ignore[arg-type]
+        try:
+            with self._client.stream("POST", self._url, params=params, content=sql.encode()) as response:
+                if response.is_error or "X-ClickHouse-Exception-Code" in response.headers:
+                    response.read()
+                    raise refusal(self._url, response) or Unavailable(f"ClickHouse answered {response.status_code}")
+                yield response.iter_raw(256 * 1024)
+        except httpx.TransportError as error:
+            raise Unavailable(f"ClickHouse at {self._url} does not answer: {error or type(error).__name__}") from error

@@ -1,0 +1,289 @@
+"""Live streams on the whole stack: real Kafka, sink, ClickHouse, and the API as `procurator up` runs it."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from confluent_kafka import Producer
+
+from procurator.avro_schemas.codec import load_schema
+from procurator.clock import now_us
+from procurator.deploy.embedded.stack import Stack
+from procurator.events import NAMESPACE
+from procurator.kafka import producer_config
+from procurator.registry import Registry
+from procurator.topics import SESSION_DELTAS, SESSION_EVENTS, Topic
+
+TIMEOUT_S = 30.0
+pytestmark = pytest.mark.timeout(240)
+
+
+@dataclass
+class Publisher:
+    """Writes session events and pieces of turns to Kafka, confirmed."""
+
+    kafka: str
+    registry: str
+    ids: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        registry = Registry(self.registry)
+        self.ids = {name: registry.schema_id(load_schema(name)) for name in ("session_event", "turn_delta")}
+        registry.close()
+        self._producer = Producer(producer_config(self.kafka, **{"linger.ms": 0}))
+
+    def send(self, topic: Topic, *records: dict[str, Any]) -> None:
+        for record in records:
+            value = load_schema(topic.schema).encode(record, self.ids[topic.schema])
+            self._producer.produce(topic.name, value, record["session_id"])
+        assert self._producer.flush(20) == 0
+
+
+@dataclass
+class Agent:
+    """One session's events, numbered."""
+
+    publisher: Publisher
+    org_id: str = "live-acme"
+    owner_team_id: str = "payments"
+    session_id: str = field(default_factory=lambda: str(uuid4()))
+    sequence: int = 0
+
+    def say(self, kind: str, **payload: Any) -> None:
+        event = {
+            "event_id": str(uuid4()),
+            "session_id": self.session_id,
+            "emitter_id": "live-test",
+            "sequence": self.sequence,
+            "occurred_at": now_us(),
+            "nonce": bytes(16),
+            "org_id": self.org_id,
+            "agent_id": "billing",
+            "owner_team_id": self.owner_team_id,
+            "payload": (NAMESPACE + kind, payload),
+        }
+        self.sequence += 1
+        self.publisher.send(SESSION_EVENTS, event)
+
+    def start(self, **payload: Any) -> None:
+        self.say("SessionStarted", agent_name="Billing", initiator="USER", origin="API", user_id="ada", **payload)
+
+    def turn(self, index: int, content: str) -> None:
+        self.say("TurnRecorded", turn_index=index, role="ASSISTANT", content=content)
+
+    def delta(self, turn_index: int, delta_index: int, text: str) -> None:
+        piece = {
+            "session_id": self.session_id,
+            "emitter_id": "live-test",
+            "org_id": self.org_id,
+            "agent_id": "billing",
+            "owner_team_id": self.owner_team_id,
+            "turn_index": turn_index,
+            "delta_index": delta_index,
+            "kind": "CONTENT",
+            "text": text,
+            "occurred_at": now_us(),
+        }
+        self.publisher.send(SESSION_DELTAS, piece)
+
+    def end(self) -> None:
+        self.say("SessionEnded", status="COMPLETED", ended_by="runtime")
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One Server-Sent Event; ``id`` is the last one that came, as a browser keeps it."""
+
+    name: str
+    data: Any
+    id: str | None
+
+
+async def events(response: httpx.Response) -> AsyncIterator[Heard]:
+    name, data, last_id = "message", "", None
+    async for line in response.aiter_lines():
+        if not line:
+            if data:
+                yield Heard(name, json.loads(data), last_id)
+            name, data = "message", ""
+        elif line.startswith("id: "):
+            last_id = line[4:]
+        elif line.startswith("event: "):
+            name = line[7:]
+        elif line.startswith("data: "):
+            data += line[6:]
+
+
+@pytest.fixture(scope="module")
+def publisher(stack: Stack) -> Publisher:
+    return Publisher(stack.kafka, stack.registry_url)
+
+
+@pytest.fixture
+def new_agent(publisher: Publisher) -> Callable[..., Agent]:
+    return lambda **fields: Agent(publisher, **fields)
+
+
+@dataclass(frozen=True)
+class Api:
+    client: httpx.AsyncClient
+
+    @asynccontextmanager
+    async def stream(self, path: str, last_id: str | None = None, **params: str) -> AsyncIterator[AsyncIterator[Heard]]:
+        headers = {"Last-Event-ID": last_id} if last_id else {}
+        async with self.client.stream("GET", path, headers=headers, params=params) as response:
+            assert response.status_code == 200, await response.aread()
+            assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
+            yield events(response)
+
+    async def known(self, session_id: str, status: str = "RUNNING") -> None:
+        """Wait until the ledger has the session in this status."""
+
+        async def is_known() -> bool:
+            return (await self.client.get(f"/v1/sessions/{session_id}")).json()["status"] == status
+
+        await until(is_known)
+
+
+@pytest.fixture
+async def api(stack: Stack) -> AsyncIterator[Api]:
+    headers = {"Authorization": f"Bearer {stack.admin_key}"}
+    async with httpx.AsyncClient(base_url=stack.api_url, headers=headers, timeout=60, trust_env=False) as client:
+        yield Api(client)
+
+
+async def take(heard: AsyncIterator[Heard], until: Callable[[Heard], bool]) -> list[Heard]:
+    """Return what comes up to and with the first one that ``until`` holds for."""
+    taken = []
+    async with asyncio.timeout(TIMEOUT_S):
+        async for one in heard:
+            taken.append(one)
+            if until(one):
+                return taken
+    raise AssertionError(f"the stream ended after {[one.name for one in taken]}")
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for what another process does."""
+    async with asyncio.timeout(TIMEOUT_S):
+        while not await condition():  # noqa: ASYNC110 - there is nothing here that could be waited for
+            await asyncio.sleep(0.05)
+
+
+def sequences(heard: list[Heard]) -> list[int]:
+    return [one.data["sequence"] for one in heard if one.name == "event"]
+
+
+async def test_the_past_then_the_present_then_the_end(api: Api, new_agent: Callable[..., Agent]) -> None:
+    agent = new_agent()
+    agent.start()
+    agent.turn(0, "one")
+    await api.known(agent.session_id)
+    async with api.stream(f"/v1/sessions/{agent.session_id}/stream") as heard:
+        past = await take(heard, lambda one: one.name == "event" and one.data["sequence"] == 1)
+        assert past[0].name == "state"
+        agent.say("ToolCallStarted", tool_call_id="t1", tool_name="get_order", input="{}", turn_index=0)
+        [*_, call] = await take(heard, lambda one: one.name == "event")
+        assert (call.data["kind"], call.data["event"]["payload"]["tool_name"]) == ("ToolCallStarted", "get_order")
+        agent.delta(1, 0, "Hel")
+        agent.delta(1, 1, "lo")
+        pieces = await take(heard, lambda one: one.name == "delta" and one.data["delta_index"] == 1)
+        assert "".join(one.data["text"] for one in pieces if one.name == "delta") == "Hello"
+        agent.turn(1, "Hello")
+        agent.end()
+        rest = await take(heard, lambda one: one.name == "end")
+        assert rest[-1].data == {"session_id": agent.session_id, "status": "COMPLETED"}
+        assert sequences(past + rest) == [0, 1, 3, 4]
+        states = [one.data for one in rest if one.name == "state"]
+        assert (states[-1]["status"], states[-1]["turns"]) == ("COMPLETED", 2)
+        assert [one async for one in heard] == []
+    path, last_id = f"/v1/sessions/{agent.session_id}/stream", rest[-1].id
+    async with api.stream(path, rest[-2].id) as heard:  # whatever the ledger knows of the end by now
+        assert sequences(await take(heard, lambda one: one.name == "end")) == []
+    await api.known(agent.session_id, "COMPLETED")
+    assert (await api.client.get(path, headers={"Last-Event-ID": str(last_id)})).status_code == 204
+
+
+async def test_live_entries_are_those_of_the_ledger(api: Api, new_agent: Callable[..., Agent]) -> None:
+    agent = new_agent()
+    agent.start(labels={"a": "ü"})
+    await api.known(agent.session_id)
+    async with api.stream(f"/v1/sessions/{agent.session_id}/stream") as heard:
+        await take(heard, lambda one: one.name == "event")
+        agent.turn(0, "live")
+        agent.end()
+        live = [one.data for one in await take(heard, lambda one: one.name == "end") if one.name == "event"]
+    await api.known(agent.session_id, "COMPLETED")
+    entries = (await api.client.get(f"/v1/sessions/{agent.session_id}/events")).json()["items"]
+    unknown = ("leaf_index", "leaf_hash", "flags")
+    assert all(entry[name] is None for entry in live for name in unknown)
+    assert [{**entry, **dict.fromkeys(unknown)} for entry in entries[1:]] == live
+    async with api.stream(f"/v1/sessions/{agent.session_id}/stream") as heard:
+        again = [one.data for one in await take(heard, lambda one: one.name == "end") if one.name == "event"]
+    assert again == entries
+
+
+async def test_a_dropped_connection_goes_on_where_it_was_cut(api: Api, new_agent: Callable[..., Agent]) -> None:
+    agent = new_agent()
+    agent.start()
+    await api.known(agent.session_id)
+    path, got, last_id = f"/v1/sessions/{agent.session_id}/stream", [], None
+    for cut in range(1, 9):
+        async with api.stream(path, last_id) as heard:
+            for index in range(4):
+                agent.turn(4 * (cut - 1) + index, "x" * 500)
+            while len(got) < 4 * cut - 2:  # some of what was sent is left in the connection
+                [*_, event] = await take(heard, lambda one: one.name == "event")
+                got.append(event.data["sequence"])
+                last_id = event.id
+    agent.end()
+    async with api.stream(path, last_id) as heard:
+        got += sequences(await take(heard, lambda one: one.name == "end"))
+    assert got == list(range(34))
+
+
+async def test_the_list_shows_what_matches_and_what_leaves(api: Api, new_agent: Callable[..., Agent]) -> None:
+    org_id = f"live-{uuid4().hex[:8]}"
+    query = {"q": f"org:{org_id} status:RUNNING"}
+    async with api.stream("/v1/stream", **query) as heard:
+        [ready] = await take(heard, lambda one: one.name == "ready")
+        agent, other = new_agent(org_id=org_id), new_agent(org_id="live-elsewhere")
+        other.start()
+        agent.start()
+        [*_, shown] = await take(heard, lambda one: one.name == "state")
+        assert (shown.data["session_id"], shown.data["status"]) == (agent.session_id, "RUNNING")
+        agent.end()
+        left = await take(heard, lambda one: one.name == "gone")
+        assert left[-1].data == {"session_id": agent.session_id}
+    assert ready.id != shown.id
+    # Resumed from before the end: it left meanwhile. Another starts meanwhile, and is shown.
+    second = new_agent(org_id=org_id)
+    second.start()
+    async with api.stream("/v1/stream", shown.id, **query) as heard:
+        missed = []
+        while len(missed) < 2:  # of two logs, in whatever order
+            missed += [one for one in await take(heard, lambda one: one.name != "ready") if one.name != "ready"]
+    assert {(one.name, one.data["session_id"]) for one in missed} == {
+        ("gone", agent.session_id),
+        ("state", second.session_id),
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "params", "status"),
+    [
+        (f"/v1/sessions/{uuid4()}/stream", {}, 404),
+        ("/v1/stream", {"last_event_id": "nonsense"}, 422),
+        ("/v1/stream", {"q": "refund"}, 422),
+        ("/v1/stream", {"colour": "red"}, 422),
+    ],
+)
+async def test_what_cannot_be_streamed(api: Api, path: str, params: dict[str, str], status: int) -> None:
+    response = await api.client.get(path, params=params)
+    assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
