@@ -49,3 +49,10 @@ def _cpu_model() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or "unknown"
+
+
+def memory_mib(pid: int) -> tuple[float, float]:
+    """Return the most memory that a process was resident with, and what it is resident with now, in MiB (Linux)."""
+    lines = (line.split() for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    kib = {line[0]: int(line[1]) for line in lines if line[0] in ("VmHWM:", "VmRSS:")}
+    return kib["VmHWM:"] / 1024, kib["VmRSS:"] / 1024

@@ -12,6 +12,7 @@ from procurator.kafka import Topics
 from procurator.price_feed import PriceFeed
 from procurator.registry import Registry
 from procurator.stream_processors.budgets.overseer import Overseer
+from procurator.stream_processors.ended_store import Scratch
 from procurator.stream_processors.faust_app import build_app
 from procurator.stream_processors.partition import PublishPolicy
 from procurator.stream_processors.process import Process
@@ -50,7 +51,10 @@ def run(config: StreamConfig, announce_ready: Callable[[], None], stopping: Call
     topics = Topics(config.bootstrap_servers)
     topic_id, partitions = _describe(topics, config)
     registry = Registry(config.registry_url)
-    with PriceFeed(config.bootstrap_servers, registry, config.prices_topic) as prices:
+    with (
+        PriceFeed(config.bootstrap_servers, registry, config.prices_topic) as prices,
+        Scratch(config.data_dir / "ended") as scratch,
+    ):
         worker = Worker(
             bootstrap_servers=config.bootstrap_servers,
             group_id=config.group_id,
@@ -62,6 +66,7 @@ def run(config: StreamConfig, announce_ready: Callable[[], None], stopping: Call
             prices=prices,
             state_schema_id=registry.schema_id(load_schema("session_state")),
             policy=config.policy,
+            folder=scratch.path,
         )
 
         async def work() -> int:

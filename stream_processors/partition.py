@@ -40,6 +40,14 @@ class PublishPolicy:
         return min(max(self.interval_s, spent_s / self.share_max), self.interval_s_max)
 
 
+class Ended(Protocol):
+    """Encoded states of sessions that have ended, by session id."""
+
+    def get(self, session_id: str, /) -> bytes | None: ...
+
+    def __setitem__(self, session_id: str, value: bytes, /) -> None: ...
+
+
 class Log(NamedTuple):
     """One partition of the events topic: its id, its number, the topic's number of partitions."""
 
@@ -97,8 +105,8 @@ class Publication(NamedTuple):
 class SessionPartition:
     """The state of every session of one log.
 
-    ``table`` holds the published states, encoded, by session id; it is changed in place. Times are of any monotonic
-    clock, in seconds.
+    ``table`` holds the published states of open sessions, encoded, by session id, and ``ended`` those of the others;
+    both are changed in place. Times are of any monotonic clock, in seconds.
     """
 
     def __init__(
@@ -109,8 +117,10 @@ class SessionPartition:
         event_decoder: Decoder,
         policy: PublishPolicy = PublishPolicy(),
         observer: Observer | None = None,
+        ended: Ended | None = None,
     ) -> None:
         self.log = log
+        self._ended: Ended = {} if ended is None else ended
         self._observer = observer
         self.policy = policy
         #: How long a state stays unpublished at most; the worker may stretch it.
@@ -199,7 +209,12 @@ class SessionPartition:
         states = []
         for session_id in due:
             live = self._live[session_id]
-            value = self._table[session_id] = self._codec.encode(live.state, self.log.log_id)
+            value = self._codec.encode(live.state, self.log.log_id)
+            if live.state.ended:
+                self._table.pop(session_id, None)
+                self._ended[session_id] = value
+            else:
+                self._table[session_id] = value
             states.append((session_id, value))
             live.published_status = live.state.status
             live.published_s = now_s
@@ -233,7 +248,7 @@ class SessionPartition:
 
     def _load(self, session_id: str) -> _Live:
         live = None
-        value = self._table.get(session_id)
+        value = self._table.get(session_id) or self._ended.get(session_id)
         if value is not None:
             try:
                 record = self._codec.decoder.decode(value)

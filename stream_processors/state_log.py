@@ -8,7 +8,7 @@ and what it had begun is aborted: a stale state can never stand after, or compac
 """
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
@@ -20,6 +20,9 @@ from procurator.topics import BUDGET_SPEND
 _WAIT_S = 1.0
 _RESTORE_BATCH = 1_000
 _RESTORE_WAIT_S = 0.05
+
+#: Takes one record: its key, and its value or None for one that is no more.
+Take = Callable[[bytes, bytes | None], None]
 
 
 class StateLog:
@@ -47,17 +50,26 @@ class StateLog:
             )
         )
 
-    def open(self) -> dict[str, bytes]:
-        """Fence out former owners and return the partition's states, encoded, by session id.
+    def open(self, take: Take) -> None:
+        """Fence out former owners, then hand the partition's records, the latest of a session last, to ``take``.
 
-        Raises Unavailable when `close` was called, Fatal when Kafka refuses.
+        Raises Unavailable when `close` was called, Fatal when Kafka refuses, and what ``take`` raises.
         """
         self._insist(lambda: self._producer.init_transactions(_WAIT_S))
-        return {key.decode("utf-8", "replace"): value for key, value in self._restore(self._topic).items()}
+        self._restore(self._topic, take)
 
     def counters(self) -> list[bytes]:
         """Return the counters that were published with the states, encoded; raises what `open` does."""
-        return list(self._restore(BUDGET_SPEND.name).values())
+        found: dict[bytes, bytes] = {}
+
+        def take(key: bytes, value: bytes | None) -> None:
+            if value is None:
+                found.pop(key, None)
+            else:
+                found[key] = value
+
+        self._restore(BUDGET_SPEND.name, take)
+        return list(found.values())
 
     def publish(self, states: Iterable[tuple[str, bytes]], counters: Iterable[tuple[bytes, bytes | None]] = ()) -> None:
         """Append states and counters (None: no more) in one transaction; when this returns they are acknowledged.
@@ -112,11 +124,10 @@ class StateLog:
                 if not reason.retriable():
                     raise self._fatal(error) from error
 
-    def _restore(self, topic: str) -> dict[bytes, bytes]:
+    def _restore(self, topic: str, take: Take) -> None:
         """Read the partition from its start to its end: nobody else appends any more."""
         overrides = {"enable.partition.eof": True, "fetch.wait.max.ms": 10}
         consumer = Consumer(consumer_config(self._bootstrap_servers, f"{self._group_id}-restore", **overrides))
-        table: dict[bytes, bytes] = {}
         start = TopicPartition(topic, self._partition, OFFSET_BEGINNING)
         try:
             # Asking first makes the client connect: assigning alone leaves it waiting for its next second.
@@ -126,9 +137,9 @@ class StateLog:
                 for message in consumer.consume(_RESTORE_BATCH, _RESTORE_WAIT_S):
                     error = message.error()
                     if error is None:
-                        _apply(table, message.key(), message.value())
+                        take(message.key() or b"", message.value())
                     elif error.code() == KafkaError._PARTITION_EOF:
-                        return table
+                        return
                     elif not error.retriable():
                         raise Fatal(f"{topic} {self._partition} cannot be read: {error.str()}")
                 self._raise_if_closed()
@@ -141,12 +152,3 @@ class StateLog:
 
     def _fatal(self, error: KafkaException) -> Fatal:
         return Fatal(f"{self._topic} {self._partition} belongs to another worker now, or {error.args[0].str()}")
-
-
-def _apply(table: dict[bytes, bytes], key: bytes | None, value: bytes | None) -> None:
-    if key is None:
-        return
-    if value is None:
-        table.pop(key, None)
-    else:
-        table[key] = value

@@ -6,10 +6,12 @@ that was shown; dying after publish repeats records, which the recovered states 
 
 import asyncio
 import logging
+import tempfile
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from time import monotonic
 
 from procurator import clock
@@ -19,8 +21,9 @@ from procurator.leaf import log_id
 from procurator.price_feed import PriceFeed
 from procurator.registry import Registry
 from procurator.stream_processors.budgets.overseer import Overseer
+from procurator.stream_processors.ended_store import EndedStore
 from procurator.stream_processors.partition import Log, PublishPolicy, SessionPartition, StateCodec
-from procurator.stream_processors.restore import Restored, restored
+from procurator.stream_processors.restore import Restored, Restoring
 from procurator.stream_processors.schema_cache import SchemaCache, SchemaWanted
 from procurator.stream_processors.state_log import StateLog
 from procurator.stream_processors.transport import Batch
@@ -36,9 +39,10 @@ _QUIET_S = 3.0
 class Owned:
     """A partition of ours: its sessions, and its log in Kafka."""
 
-    def __init__(self, sessions: SessionPartition, state_log: StateLog) -> None:
+    def __init__(self, sessions: SessionPartition, state_log: StateLog, ended: EndedStore) -> None:
         self.sessions = sessions
         self.state_log = state_log
+        self.ended = ended
         self.folded_s = monotonic()
         self.broker_time_us = 0
 
@@ -46,7 +50,8 @@ class Owned:
 class Worker:
     """The partitions of one worker process. Every method belongs to the event loop's thread.
 
-    ``assigned()`` are the partitions that the group gave us; ``topic`` is where events come from.
+    ``assigned()`` are the partitions that the group gave us; ``topic`` is where events come from. ``folder`` is this
+    process's own, for what it puts away.
     """
 
     def __init__(
@@ -61,6 +66,7 @@ class Worker:
         registry: Registry,
         prices: PriceFeed,
         state_schema_id: int,
+        folder: Path,
         policy: PublishPolicy = PublishPolicy(),  # noqa: B008 - frozen
     ) -> None:
         self.topic = topic
@@ -71,6 +77,7 @@ class Worker:
         self._partitions = partitions
         self._registry = registry
         self._state_topic = state_topic
+        self._folder = folder
         self._prices = prices
         self._schemas = SchemaCache(registry)
         self._event_decoder = Decoder(load_schema("session_event"), self._schemas.get)
@@ -169,6 +176,7 @@ class Worker:
             owned = self._owned.pop(partition, None)
             if owned is not None:
                 owned.state_log.close()
+                owned.ended.close()
                 if self._overseer is not None:
                     self._overseer.released(partition)
 
@@ -213,32 +221,37 @@ class Worker:
         log = Log(log_id(self.topic_id, partition), partition, self._partitions)
         self._opening.add(state_log)
         started_s = monotonic()
+        ended = EndedStore(Path(tempfile.mkdtemp(prefix=f"{partition}-", dir=self._folder)))
+        restoring = Restoring(log.log_id, self._registry.fetch, ended)
         try:
-            restore = partial(self._restore, state_log, log)
-            table, found = await asyncio.get_running_loop().run_in_executor(self._threads, restore)
+            restore = partial(self._restore, state_log, restoring)
+            found = await asyncio.get_running_loop().run_in_executor(self._threads, restore)
         except Unavailable:
+            ended.close()
             return  # released meanwhile
         finally:
             self._opening.discard(state_log)
         if partition not in self.assigned():
             state_log.close()
+            ended.close()
             return
         observer = None if self._overseer is None else self._overseer.opened(log, found)
-        sessions = SessionPartition(log, table, self._codec, self._event_decoder, self.policy, observer)
-        self._owned[partition] = Owned(sessions, state_log)
-        _log.info("partition %s: %s sessions restored in %.1f s", partition, len(table), monotonic() - started_s)
+        table, decoder = restoring.open, self._event_decoder
+        sessions = SessionPartition(log, table, self._codec, decoder, self.policy, observer, ended)
+        self._owned[partition] = Owned(sessions, state_log, ended)
+        restored = f"{restoring.records} states restored in {monotonic() - started_s:.1f} s, {len(table)} sessions open"
+        _log.info("partition %s: %s", partition, restored)
 
-    def _restore(self, state_log: StateLog, log: Log) -> tuple[dict[str, bytes], Restored]:
+    def _restore(self, state_log: StateLog, restoring: Restoring) -> Restored:
         """Fence out the former owner, then learn all it knew: its states and counters, and the budgets it had read.
 
         Blocking. Raises Unavailable when the partition is released meanwhile.
         """
-        table = state_log.open()
+        state_log.open(restoring.take)
         if self._overseer is None:
-            return table, Restored([], -1, [])
+            return Restored([], -1, [])
         self._overseer.catch_up()
-        counters = self._overseer.decode(state_log.counters())
-        return table, restored(table.values(), log.log_id, self._codec.decoder, self._registry.fetch, counters)
+        return restoring.finish(self._codec.decoder, self._overseer.decode(state_log.counters()))
 
     async def _mend(self, reason: Unavailable) -> None:
         """Fetch the schema that is wanted, or else wait: whatever is away may be back."""

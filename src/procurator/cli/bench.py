@@ -24,6 +24,7 @@ class Benchmark(StrEnum):
     E2E = "e2e"
     VERIFY = "verify"
     LIVE = "live"
+    RECOVERY = "recovery"
 
 
 def register(app: typer.Typer) -> None:
@@ -35,7 +36,9 @@ def bench(
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
     events: Annotated[int | None, typer.Option(min=1000, help="events to push through")] = None,
     rate: Annotated[float | None, typer.Option(min=1, help="events per second to offer (e2e, live)")] = None,
-    sessions: Annotated[int | None, typer.Option(min=1, help="sessions running at once (e2e, live)")] = None,
+    sessions: Annotated[
+        int | None, typer.Option(min=1, help="sessions running at once (e2e, live), or to recover (recovery)")
+    ] = None,
     processes: Annotated[int | None, typer.Option(min=1, max=64, help="producing processes (e2e)")] = None,
 ) -> None:
     """Run one benchmark and print its figures, the machine, the versions and the peer's figure."""

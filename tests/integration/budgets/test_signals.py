@@ -99,6 +99,29 @@ def test_a_pause_waits_for_an_approval_and_a_denial_terminates(fleet: Any, liste
     assert listener.state(approved)["status"] == "RUNNING"
 
 
+def test_what_nobody_decides_settles_itself(fleet: Any, listener: Any) -> None:
+    name, other = agent(), agent()
+    budget = fleet.budget(name, 1000, ("0.5", "REQUIRE_APPROVAL"))
+    asking, paused = fleet.start(other), fleet.start(name)
+    request = {"approval_id": "own", "reason": "may I?", "expires_at": now_us()}
+    fleet.say(asking, events.APPROVAL_REQUESTED, request, other)
+    fleet.call(paused, name, 500)
+    [pause] = fleet.wait(lambda: listener.signals(paused), "the session is paused")
+    fleet.wait(
+        lambda: (listener.state(paused) or {}).get("status") == "PENDING_APPROVAL", "the session is shown to wait"
+    )
+    fleet.define(replace(budget, limit=Decimal(2000), version=2))
+    for session_id, approval_id, decision in ((paused, pause["approval_id"], "APPROVED"), (asking, "own", "EXPIRED")):
+        [resume] = fleet.wait(
+            lambda each=session_id: [signal for signal in listener.signals(each) if signal["kind"] == "RESUME"],
+            f"it is {decision}",
+        )
+        assert (resume["approval_id"], resume["decision"]) == (approval_id, decision)
+        assert resume["requested_by"] == "procurator.stream"
+    fleet.wait(lambda: listener.state(asking)["status"] == listener.state(paused)["status"] == "RUNNING", "both go on")
+    assert listener.state(asking)["flags"] == listener.state(paused)["flags"] == []
+
+
 def test_a_busy_session_beyond_its_timeout_ends(fleet: Any, listener: Any) -> None:
     name = agent()
     session_id = fleet.start(name, timeout_s=1)

@@ -225,3 +225,30 @@ def test_states_that_are_not_decoded_are_read_from_the_table_again() -> None:
 def test_a_backlog_stretches_the_interval_up_to_a_limit() -> None:
     policy = PublishPolicy(interval_s=0.25, interval_s_max=1.0, share_max=0.125)
     assert [policy.interval_after(spent_s) for spent_s in (0.0, 0.03125, 0.0625, 0.3)] == [0.25, 0.25, 0.5, 1.0]
+
+
+def test_a_late_event_of_an_ended_session_finds_its_state_and_revives_nothing() -> None:
+    values, ended, table = events_of(), {}, {}  # type: ignore[var-annotated]
+    codec = StateCodec(STATE, 7, STATES)
+    decoder = Decoder(EVENT, lambda schema_id: EVENT.text)
+    policy = PublishPolicy(live_max=0)
+
+    def opened() -> SessionPartition:
+        return SessionPartition(LOG, table, codec, decoder, policy, ended=ended)
+
+    sessions = opened()
+    sessions.fold(records(values), PRICES)
+    assert sessions.take(0.0) is not None
+    sessions.published()
+    [(session_id, value)] = ended.items()
+    assert not table, "what has ended takes no memory"
+    before = STATES.decode(value)
+    for again in (sessions, opened()):
+        again.fold(records(values[-2:-1], start=1_000), PRICES)
+        taken = again.take(10.0)
+        assert taken is not None
+        [(name, late)] = taken.states
+        after = STATES.decode(late)
+        assert (name, after["status"], after["completed_at"]) == (session_id, before["status"], before["completed_at"])
+        assert (after["repeated_events"], after["events"]) == (before["repeated_events"] + 1, before["events"])
+        ended[session_id] = value
