@@ -13,16 +13,16 @@ from typing import Any
 
 from procurator.avro_schemas.codec import to_decimal
 from procurator.clock import from_us
+from procurator.config import settings
 from procurator.events import TOKEN_BUCKETS
 from procurator.query_api.search import values
 from procurator.transitions import OPEN, STATUSES
 
+_STALLED_AFTER_S = "STALLED_AFTER_S"
+
 Record = Mapping[str, Any]
 #: What an amount is compared as: µs of a duration and tokens are whole numbers.
 Amount = Decimal | int | datetime
-
-#: Silence, by broker time, after which an open session is stalled: four heartbeats of the SDK.
-STALLED_AFTER_S = 120
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,14 @@ class Measure:
 class Mark:
     """Something that is so or is not."""
 
-    sql: str
+    template: str
     about: str
     of: Callable[[Record, datetime], bool] = field(compare=False)
+
+    @property
+    def sql(self) -> str:
+        """Return the condition; how long a silence may be is a setting, so it stands in none of the templates."""
+        return self.template.replace(_STALLED_AFTER_S, str(settings().stalled_after_s))
 
 
 def _tokens(record: Record) -> int:
@@ -180,7 +185,7 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
 
 def _is_stalled(record: Record, now: datetime) -> bool:
     silence = now - from_us(record["as_of"])
-    return record["status"] in OPEN and not record["imported"] and silence.total_seconds() > STALLED_AFTER_S
+    return record["status"] in OPEN and not record["imported"] and silence.total_seconds() > settings().stalled_after_s
 
 
 MARKS: Mapping[str, Mark] = MappingProxyType(
@@ -194,9 +199,9 @@ MARKS: Mapping[str, Mark] = MappingProxyType(
             "unpriced_calls > 0", "some model call has no price", lambda record, _now: record["unpriced_calls"] > 0
         ),
         "stalled": Mark(
-            f"status IN ('RUNNING', 'PENDING_APPROVAL') AND NOT imported"
-            f" AND as_of < now64(6) - INTERVAL {STALLED_AFTER_S} SECOND",
-            f"it is open, and nothing came from it for {STALLED_AFTER_S} s, not even a heartbeat",
+            "status IN ('RUNNING', 'PENDING_APPROVAL') AND NOT imported"
+            f" AND as_of < now64(6) - INTERVAL {_STALLED_AFTER_S} SECOND",
+            "it is open, and nothing came from it for some time (two minutes by default), not even a heartbeat",
             _is_stalled,
         ),
         "incomplete": Mark(

@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     clickhouse_port: int = Field(8123, ge=1, le=65535, description="port of the embedded ClickHouse")
     partitions: int = Field(4, ge=1, le=1024, description="partitions of each topic, fixed at setup")
     replication_factor: int = Field(1, ge=1, le=16, description="replicas of each topic, fixed at setup")
-    stalled_after_s: float = Field(120, gt=0, description="silence after which an open session is shown as stalled")
+    stalled_after_s: int = Field(120, ge=1, description="silence after which an open session is shown as stalled")
     signing_key_file: Path | None = Field(None, description="the signer's private key, mode 0600")
     checkpoints_file: Path | None = Field(None, description="the append-only file of signed checkpoints")
     ui_agent_url: str = Field("", pattern=_ADDRESS, description="where the pages link an agent to, with {agent_id}")
