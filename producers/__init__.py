@@ -15,20 +15,29 @@ Importing this package is cheap on purpose: no pydantic, httpx or rich, and libr
 
 from procurator.producers.calls import ModelCall, ToolCall
 from procurator.producers.client import Procurator
+from procurator.producers.context import carry, current_session, extract, inject
 from procurator.producers.errors import DeliveryFailed, SessionTerminated, TerminateSignal
 from procurator.producers.json_text import JsonText
 from procurator.producers.orders import ApprovalDecision, Signal
+from procurator.producers.redaction import Pattern
 from procurator.producers.session import Session
+from procurator.producers.tools import tool
 
 __all__ = [
     "ApprovalDecision",
     "DeliveryFailed",
     "JsonText",
     "ModelCall",
+    "Pattern",
     "Procurator",
     "Session",
     "SessionTerminated",
     "Signal",
     "TerminateSignal",
     "ToolCall",
+    "carry",
+    "current_session",
+    "extract",
+    "inject",
+    "tool",
 ]

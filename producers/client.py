@@ -5,7 +5,7 @@ import os
 import re
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -24,12 +24,14 @@ from procurator.producers.delivery import Delivery
 from procurator.producers.delta_channel import DeltaChannel
 from procurator.producers.delta_channel import connect as connect_deltas
 from procurator.producers.entropy import random_16, random_uuid
+from procurator.producers.envelope import Envelope
 from procurator.producers.errors import DeliveryFailed
 from procurator.producers.frames import Head
 from procurator.producers.json_text import safe_text
-from procurator.producers.limits import clean, fit
+from procurator.producers.limits import clean
 from procurator.producers.link import Link
 from procurator.producers.outbox import OnFull, QueuePolicy
+from procurator.producers.redaction import Redactor, Rule
 from procurator.producers.session import Emit, Hooks, Session
 from procurator.producers.spool import Spool
 from procurator.producers.transport import Transport
@@ -74,6 +76,7 @@ class Procurator:
         spool_bytes_max: int | None = None,
         flush_s: float = FLUSH_S,
         control: bool | None = None,
+        redact: Sequence[Rule] | None = None,
         clock: Callable[[], int] = now_us,
         transport: Transport | None = None,
         environment: Mapping[str, str] = os.environ,
@@ -83,7 +86,8 @@ class Procurator:
         ``heartbeat_s``: a session silent for so long says that it lives. ``on_full``: what happens to events that Kafka
         does not take, see `QueuePolicy`; ``queue_wait_s``: how long a call may wait for room. ``spool_dir`` holds them
         on disk, at most ``spool_bytes_max``. ``flush_s``: how long closing waits for Kafka. ``control``: whether
-        sessions obey signals (terminate, pause, resume), by default they do. ``clock`` gives ``occurred_at`` in µs
+        sessions obey signals (terminate, pause, resume), by default they do. ``redact``: rules by which texts are
+        masked before the write (see `redaction`), by default none. ``clock`` gives ``occurred_at`` in µs
         since the epoch. ``transport`` replaces Kafka, see `procurator.producers.memory`. Raises UserError for a
         variable that makes no sense.
         """
@@ -101,6 +105,8 @@ class Procurator:
         self._spool_bytes_max = spool_bytes_max or self._defaults.spool_size
         self._flush_s = flush_s
         self._control = self._defaults.obeys if control is None else control
+        rules = self._defaults.rules if redact is None else redact
+        self._redactor = Redactor(rules) if rules else None
         self._clock = clock
         self._given_transport = transport
         self._deltas = DeltaChannel(
@@ -171,7 +177,7 @@ class Procurator:
         emit = self._emitter(session_id, org_id or self._org_id, agent_id, owner_team_id or self._owner_team_id)
         opened = partial(self._opened, controlled=control)
         deltas = None
-        if self._given_transport is None:
+        if self._given_transport is None and self._redactor is None:  # A find may be spread over pieces.
             deltas = self._deltas.of_session(
                 session_id=session_id,
                 emitter_id=self.emitter_id,
@@ -184,6 +190,10 @@ class Procurator:
 
     def publish(self, event: SessionEvent) -> None:
         """Send one event that is complete already, for example of a recorded session. Raises Backpressure."""
+        if self._redactor is not None:
+            kind, payload = event["payload"][0], dict(event["payload"][1])
+            masked = self._redactor.redact(payload)
+            event = {**event, "payload": (kind, payload), "redactions": [*event["redactions"], *masked]}
         self._connected().send(event["session_id"].encode(), event)
 
     def connect(self) -> None:
@@ -241,27 +251,15 @@ class Procurator:
 
     def _emitter(self, session_id: str, org_id: str, agent_id: str, owner_team_id: str) -> Emit:
         key = session_id.encode()
-        org_id, agent_id, owner_team_id = clean(org_id), clean(agent_id), clean(owner_team_id)
+        identity = session_id, clean(org_id), clean(agent_id), clean(owner_team_id), self._redactor
+        envelope = Envelope(self.emitter_id, *identity)
 
         def emit(sequence: int, occurred_at: int, kind: str, payload: dict[str, Any], estimated: list[str]) -> None:
-            truncations, redactions = fit(payload)
-            event = {
-                "event_id": random_uuid(),
-                "session_id": session_id,
-                "emitter_id": self.emitter_id,
-                "sequence": sequence,
-                "occurred_at": occurred_at,
-                "nonce": random_16(),
-                "imported": False,
-                "org_id": org_id,
-                "agent_id": agent_id,
-                "owner_team_id": owner_team_id,
-                "estimated": estimated,
-                "truncations": truncations,
-                "redactions": redactions,
-                "payload": (kind, payload),
-            }
-            (self._link or self._connected()).send(key, event)
+            nonlocal envelope
+            if envelope.emitter_id is not self.emitter_id:  # We are a forked child.
+                envelope = Envelope(self.emitter_id, *identity)
+            body = envelope.encode(sequence, occurred_at, kind, payload, estimated)
+            (self._link or self._connected()).transport.send(key, body)
 
         return emit
 

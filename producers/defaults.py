@@ -29,6 +29,7 @@ class Defaults:
     on_full: str = "spool"
     spool_dir: str = "~/.local/state/procurator/spool"
     spool_bytes_max: str = str(1024**3)
+    redact: str = ""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Defaults":
@@ -59,3 +60,8 @@ class Defaults:
             return int(self.spool_bytes_max)
         except ValueError:
             raise UserError(f"PROCURATOR_SPOOL_BYTES_MAX: {self.spool_bytes_max!r} is no number of bytes") from None
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """The built-in detectors that ``PROCURATOR_REDACT`` names, with commas between."""
+        return tuple(name.strip() for name in self.redact.split(",") if name.strip())

@@ -5,6 +5,7 @@ import os
 NONCE_BYTES = 16
 _DRAW_BYTES = 16
 _BLOCK_DRAWS = 512
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 # list.pop and list.extend are atomic, so that threads share the pool without a lock; a race only draws one block more.
 _pool: list[bytes] = []
@@ -23,8 +24,7 @@ def random_16() -> bytes:
 def random_uuid() -> str:
     """Return a random (version 4) UUID as text; `uuid.uuid4` takes four times as long."""
     digits = random_16().hex()
-    variant = "89ab"[int(digits[16], 16) & 3]
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:]}"
 
 
 # A forked child must not draw what its parent draws.

@@ -6,8 +6,9 @@ import time
 import traceback
 import weakref
 from collections.abc import Callable
+from contextvars import Token
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, ParamSpec, Protocol, TypeVar, get_args, overload
 
 from procurator.errors import Backpressure, UserError
 from procurator.events import (
@@ -17,6 +18,7 @@ from procurator.events import (
     SESSION_STARTED,
     TURN_RECORDED,
 )
+from procurator.producers import context
 from procurator.producers.calls import ModelCall, ToolCall
 from procurator.producers.controlled import Controlled, OnSignal
 from procurator.producers.entropy import random_16
@@ -25,6 +27,7 @@ from procurator.producers.gap import Gap
 from procurator.producers.json_text import safe_text, to_json
 from procurator.producers.streamed_turn import Channel, StreamedTurn
 from procurator.producers.tasks import Tasks, is_stop
+from procurator.producers.tools import Recorder
 
 #: What chat formats call the roles, in upper case, and what the ledger calls them.
 ROLES = {
@@ -37,6 +40,8 @@ ROLES = {
 }
 _TERMINAL = get_args(TerminalStatus)
 STACK_CHARACTERS_MAX = 64 * 1024
+P = ParamSpec("P")
+R = TypeVar("R")
 _started: "weakref.WeakSet[Session]" = weakref.WeakSet()
 
 
@@ -88,6 +93,7 @@ class Session(Controlled):
         self._durable = durable
         self._gap = Gap()
         self._is_ours = True
+        self._outer: Token[Session | None] | None = None
         self._lock = threading.Lock()
         self._sequence = 0
         self._turns = 0
@@ -227,6 +233,31 @@ class Session(Controlled):
     def _next_turn(self) -> int:
         return self._turns if self._written_turn is None else self._written_turn
 
+    @overload
+    def tool(self, function: Callable[P, R], /) -> Callable[P, R]: ...
+
+    @overload
+    def tool(
+        self, *, name: str | None = None, mcp_server_id: str | None = None, timeout_ms: float | None = None
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+
+    def tool(
+        self,
+        function: Callable[..., Any] | None = None,
+        /,
+        *,
+        name: str | None = None,
+        mcp_server_id: str | None = None,
+        timeout_ms: float | None = None,
+    ) -> Any:
+        """Record each call of a function, or coroutine function, as a tool call: ``@session.tool``.
+
+        Its arguments are the input, what it returns the output; else as `tool_call`. For functions that are there
+        before any session is, see `tools.tool`.
+        """
+        recorder = Recorder(lambda: self, name, mcp_server_id, timeout_ms)
+        return recorder if function is None else recorder(function)
+
     def end(
         self,
         status: TerminalStatus = "COMPLETED",
@@ -362,10 +393,13 @@ class Session(Controlled):
 
     def _enter(self) -> None:
         self._begin()
+        self._outer = context.enter(self)
         self.has_block = True
         self._guard = self.tasks.enter()
 
     def _leave(self, error: BaseException | None) -> None:
+        if self._outer is not None:
+            context.leave(self._outer)
         if not self._is_ours:
             return
         if self.orders.terminated is not None:

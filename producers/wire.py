@@ -66,6 +66,11 @@ class Encoder:
             raise UserError(f"{self._name}: the record does not fit its schema: {error!r}") from error
 
 
+def field_writers(schema: Schema) -> dict[str, Write]:
+    """Return what writes each field of a record schema, for who writes a record field by field."""
+    return _Compiler().fields(schema.raw)
+
+
 class Identity(NamedTuple):
     """What an event's Avro begins with, in every version of its schema."""
 
@@ -115,10 +120,16 @@ class _Compiler:
 
     def writer(self, schema: Any) -> Write:
         """Return the function that writes a record schema."""
-        name = self._record(schema)
+        return self._compiled([self._record(schema)])[0]
+
+    def fields(self, schema: Any) -> dict[str, Write]:
+        """Return the functions that write the fields of a record schema."""
+        names = [field["name"] for field in schema["fields"]]
+        return dict(zip(names, self._compiled([self._item(f["type"]) for f in schema["fields"]]), strict=True))
+
+    def _compiled(self, names: list[str]) -> list[Write]:
         exec("\n".join(self._source), self._globals)  # source of our own making: names and sizes of our own schema
-        write: Write = self._globals[name]
-        return write
+        return [self._globals[name] for name in names]
 
     def _record(self, schema: Any) -> str:
         """Return the name of the function that writes a record."""
