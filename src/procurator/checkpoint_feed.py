@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections import deque
+from time import monotonic
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -33,14 +34,19 @@ class CheckpointFeed:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._patient_until_s = 0.0
 
     def notes(self) -> list[bytes]:
-        """Return the last published notes. Raises Unavailable when none could be read yet."""
+        """Return the last published notes. Raises Unavailable when none could be read yet.
+
+        The first questions wait for the topic to be read; after that, where nothing was signed, nobody waits.
+        """
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._follow, name="checkpoints", daemon=True)
                 self._thread.start()
-        if not self._first.wait(_FIRST_S):
+                self._patient_until_s = monotonic() + _FIRST_S
+        if not self._first.wait(max(0.0, self._patient_until_s - monotonic())):
             raise Unavailable("no checkpoint has been published yet, or Kafka does not answer")
         return list(self._notes)
 
