@@ -10,6 +10,7 @@ from procurator.query_api.ui.page import environment
 from procurator.query_api.ui.routes import (
     audit,
     budgets,
+    exports,
     keys,
     ledger,
     overview,
@@ -28,5 +29,5 @@ def install(app: FastAPI, settings: Settings) -> None:
     app.state.templates = environment(settings, assets)
     app.state.login_links = LoginLinks()
     app.state.browser_sessions = BrowserSessions(settings.admin_key.get_secret_value())
-    for module in (static, signin, overview, sessions, session, session_parts, budgets, ledger, audit, keys):
+    for module in (static, signin, overview, sessions, session, session_parts, budgets, ledger, exports, audit, keys):
         app.include_router(module.router, include_in_schema=False)

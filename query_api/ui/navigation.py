@@ -23,6 +23,7 @@ PLACES = (
     Place("sessions", "Sessions", "/sessions", "list"),
     Place("budgets", "Budgets", "/budgets", "wallet"),
     Place("ledger", "Ledger", "/ledger", "shield", Permission.LEDGER_VERIFY, group="Compliance"),
+    Place("exports", "Exports", "/exports", "download", Permission.SESSIONS_EXPORT, group="Compliance"),
     Place("audit", "Audit", "/audit", "eye", Permission.ADMIN, group="Compliance"),
     Place("keys", "Keys", "/keys", "key", Permission.ADMIN, group="Administration"),
 )

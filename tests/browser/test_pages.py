@@ -1,5 +1,6 @@
 """Every page: it works, no reader is shut out, and it looks as it should (screenshots)."""
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,7 @@ PAGES = {
     "budget": "/budgets/{budget}",
     "new-budget": "/budgets/new",
     "ledger": "/ledger",
+    "exports": "/exports",
     "audit": "/audit",
     "keys": "/keys",
     "not-there": "/sessions/00000000-0000-4000-8000-000000000000",
@@ -145,6 +147,33 @@ def test_a_key_is_made_shown_once_and_revoked(page: Page, stack: Stack, until: C
     until(lambda: status() == 401)
 
 
+def test_a_search_is_exported_and_downloaded(page: Page, world: Any) -> None:
+    page.goto("/sessions?q=agent:shop-bot")
+    page.get_by_role("link", name="Export all of these").click()
+    expect(page.get_by_label("Sessions to export")).to_have_value("agent:shop-bot")
+    page.get_by_role("button", name="Begin export").click()
+    job = page.locator(".job").first
+    expect(job.locator(".title > .mark")).to_have_text("COMPLETED", timeout=60_000)
+    expect(job).to_contain_text("1 of 1 sessions")
+    with page.expect_download() as download:
+        job.get_by_role("link", name="manifest").click()
+    assert "agent:shop-bot" in download.value.path().read_text()
+    page.get_by_label("Sessions to export").fill("agent:")
+    page.get_by_role("button", name="Begin export").click()
+    expect(page.get_by_role("alert")).to_contain_text("a value is missing")
+    page.goto("/exports")
+    page.get_by_role("button", name="Remove").first.click()
+    expect(page.get_by_role("heading", name="No exports yet")).to_be_visible()
+
+
+def test_one_session_is_exported(page: Page, world: Any) -> None:
+    page.goto(f"/sessions/{world.shop}")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Export").click()
+    exported = json.loads(download.value.path().read_text())
+    assert world.shop in json.dumps(exported)
+
+
 def test_a_reader_sees_no_more_than_a_reader(
     stack: Stack, browser: Browser, api: httpx.Client, world: Any, until: Callable[..., Any]
 ) -> None:
@@ -162,7 +191,7 @@ def test_a_reader_sees_no_more_than_a_reader(
     page.goto("/sessions")
     expect(page.get_by_role("heading", name="No sessions yet")).to_be_visible()
     assert page.locator("nav[aria-label=Pages] a").all_inner_texts() == ["Overview", "Sessions", "Budgets"]
-    for path in ("/audit", "/keys", "/budgets/new", "/ledger"):
+    for path in ("/audit", "/keys", "/exports", "/budgets/new", "/ledger"):
         answer = page.goto(path)
         assert answer is not None
         assert answer.status == 403, path

@@ -93,6 +93,7 @@ def _page(
         "totals": None,
         "paged": False,
         "next_href": None,
+        "may_export": viewer.principal is not None and viewer.principal.may(Permission.SESSIONS_EXPORT),
         "live": _can_be_watched(search),
         **context,
     }

@@ -1,7 +1,7 @@
 // What every page does: the viewer's zone and theme, copying, dialogs, ticking times, keys.
 
 import { ago, duration } from "./format.js";
-import { say } from "./html.js";
+import { fetchPart, say } from "./html.js";
 
 const root = document.documentElement;
 root.classList.add("scripted");
@@ -77,3 +77,13 @@ document.addEventListener("keydown", (event) => {
     }
   }
 });
+
+// A part that is under way asks for itself again until it is done.
+async function refresh(part) {
+  const page = await fetchPart(location.href).catch(() => null);
+  const fresh = page?.querySelector(`#${part.id}`);
+  if (fresh) part.replaceWith(fresh);
+  const next = fresh ?? part;
+  if (next.hasAttribute("data-refresh")) setTimeout(refresh, 2000, next);
+}
+for (const part of document.querySelectorAll("[data-refresh]")) setTimeout(refresh, 2000, part);
