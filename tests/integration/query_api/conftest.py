@@ -235,7 +235,7 @@ def ledger(broker_stack: Stack) -> Iterator[Ledger]:
 
 
 @pytest.fixture(scope="module")
-def reader_settings(broker_stack: Stack, ledger: Ledger) -> Settings:
+def reader_settings(broker_stack: Stack, ledger: Ledger, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """How the API reaches that ledger: as the reader."""
     return Settings(
         clickhouse_url=broker_stack.clickhouse_url,
@@ -244,6 +244,7 @@ def reader_settings(broker_stack: Stack, ledger: Ledger) -> Settings:
         clickhouse_database=ledger.clickhouse.database,
         schema_registry_url=broker_stack.registry_url,
         kafka_bootstrap_servers=broker_stack.kafka,
+        exports_dir=tmp_path_factory.mktemp("exports"),
     )
 
 

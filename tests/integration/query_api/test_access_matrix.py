@@ -7,6 +7,7 @@ a mark of a session that its caller may not see.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import product
+from time import monotonic
 from typing import Any
 from uuid import uuid4
 
@@ -38,12 +39,14 @@ class Rule:
     """The permission that a route needs, and what it answers about what lies outside the caller's scope.
 
     ``outside`` None: there is nothing to lie outside, a list is merely shorter. ``by_org``: teams make no difference.
+    ``of_maker``: only `MAKER`, who made it, and the administrators of the organisation see it.
     ``endless``: a stream that is only asked when it refuses (tests/integration/query_api/test_live.py has the rest).
     """
 
     permission: Permission
     outside: int | None = None
     by_org: bool = False
+    of_maker: bool = False
     endless: bool = False
     json: Any = None
     query: str = ""
@@ -82,6 +85,18 @@ RULES = {
     ("POST", "/v1/keys"): Rule(ADMIN, 403, by_org=True, json=_KEY),
     ("DELETE", "/v1/keys/{key_id}"): Rule(ADMIN, 404, by_org=True),
     ("GET", "/v1/audit"): Rule(ADMIN),
+    ("GET", "/v1/sessions/facets"): Rule(READ),
+    ("GET", _SESSION + "/children"): Rule(READ, 404),
+    ("GET", _SESSION + "/export"): Rule(EXPORT, 404),
+    ("GET", "/v1/schemas/export.json"): Rule(READ),
+    ("GET", "/v1/exports"): Rule(EXPORT),
+    ("POST", "/v1/exports"): Rule(EXPORT, json={}),
+    ("GET", "/v1/exports/{export_id}"): Rule(EXPORT, 404, of_maker=True),
+    ("GET", "/v1/exports/{export_id}/files/{name}"): Rule(EXPORT, 404, of_maker=True),
+    ("DELETE", "/v1/exports/{export_id}"): Rule(EXPORT, 404, of_maker=True),
+    ("GET", "/exports"): Rule(EXPORT),
+    ("POST", "/exports"): Rule(EXPORT),
+    ("POST", "/exports/{export_id}/delete"): Rule(EXPORT, 404, of_maker=True),
     **{("GET", path): Rule(READ) for path in ("/", "/sessions", "/budgets")},
     ("GET", "/ledger"): Rule(VERIFY),
     **{("GET", _PAGE + part): Rule(READ, 404) for part in _PARTS},
@@ -116,6 +131,8 @@ class Everybody:
         return Principal(f"test:{token}", org_id, granted, frozenset({team} if team else ()))
 
 
+#: Whoever makes the exports of these tests.
+MAKER = (EXPORT, "acme", "payments")
 OPERATOR = {"Authorization": "Bearer operator||"}
 CALLERS = list(
     product(("", *Permission), (("acme", "payments"), ("acme", "search"), ("beta", "payments"), ("acme", "")))
@@ -134,6 +151,8 @@ def _operations() -> list[tuple[str, str]]:
 
 def _sees(permission: str, org_id: str, team: str, rule: Rule) -> bool:
     """Tell whether what belongs to acme's team payments is in the caller's scope."""
+    if rule.of_maker:
+        return (permission, org_id, team) == MAKER or (permission, org_id) == (ADMIN, "acme")
     return org_id == "acme" and (rule.by_org or permission in (READ_ALL, ADMIN) or team == "payments")
 
 
@@ -164,7 +183,19 @@ def _fill(api: TestClient, path: str, subject: Subject) -> str:
     if "{key_id}" in path:
         made = api.post("/v1/keys", json={**_KEY, "name": subject.mark}, headers=OPERATOR)
         ids["key_id"] = made.raise_for_status().json()["key_id"]
+    if "{export_id}" in path:
+        ids |= _export(api)
     return path.format(**ids)
+
+
+def _export(api: TestClient) -> dict[str, str]:
+    """Make an export as `MAKER`, and return its id and the name of a file once it is complete."""
+    headers = {"Authorization": f"Bearer {'|'.join(MAKER)}"}
+    export_id = api.post("/v1/exports", json={}, headers=headers).raise_for_status().json()["export_id"]
+    deadline = monotonic() + 30
+    while not (files := api.get(f"/v1/exports/{export_id}", headers=headers).raise_for_status().json()["files"]):
+        assert monotonic() < deadline
+    return {"export_id": export_id, "name": files[0]["name"]}
 
 
 def test_every_route_has_a_rule() -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -42,10 +43,11 @@ def operator(stack: Stack) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def second(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+def second(stack: Stack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[TestClient]:
     """Another process of the API, as far as Kafka and ClickHouse can tell."""
     for name, value in stack.env("api").items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PROCURATOR_EXPORTS_DIR", str(tmp_path / "exports"))
     with TestClient(create_app(Settings(), AdminKey(stack.admin_key))) as client:
         yield client
 
@@ -165,13 +167,14 @@ def test_a_flood_of_refusals_is_counted_not_written(operator: httpx.Client, seco
     assert {row["outcome"] for row in rows} == {"REFUSED"}
 
 
-def test_nothing_is_shown_that_the_audit_cannot_take(stack: Stack) -> None:
+def test_nothing_is_shown_that_the_audit_cannot_take(stack: Stack, tmp_path: Path) -> None:
     settings = Settings(
         kafka_bootstrap_servers=f"127.0.0.1:{free_ports(1)[0]}",
         schema_registry_url=stack.registry_url,
         clickhouse_url=stack.clickhouse_url,
         clickhouse_user="reader",
         clickhouse_password=stack.password("reader"),
+        exports_dir=tmp_path,
     )
     with TestClient(create_app(settings, AdminKey("k")), headers={"Authorization": "Bearer k"}) as client:
         answered = client.get("/v1/sessions")
