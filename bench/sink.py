@@ -1,7 +1,8 @@
 """``procurator bench sink``: events from Kafka into the ledger, beside ClickHouse's own Kafka table engine.
 
 Both read the same topic, filled beforehand, one after the other, on the machine's cores together with Kafka. Ours runs
-as `procurator sink` does; the database is the embedded one, with its text index, projection and exact bytes.
+as `procurator sink` does; the database is the embedded one, with its text index, projection and exact bytes. What the
+Merkle trees cost is told by a run of ours without them (`procurator.bench.sink_treeless`), into a database of its own.
 """
 
 import json
@@ -34,12 +35,14 @@ def run(events: int = 500_000, processes: int = 1) -> dict[str, Any]:
         with Stack(config) as stack:
             size_bytes = _produce(stack, events)
             ours = _ours(stack, events, processes)
+            treeless = _ours(stack, events, processes, "procurator.bench.sink_treeless", "treeless")
             peer = _peer(stack, events)
     return {
         **ours,
         "events": events,
         "event_bytes": size_bytes / events,
         "processes": processes,
+        "without_trees": {**treeless, "ratio": ours["events_per_s"] / treeless["events_per_s"]},
         "peer": {"name": "ClickHouse Kafka table engine", **peer},
         "ratio": ours["events_per_s"] / peer["events_per_s"],
     }
@@ -66,12 +69,17 @@ def _produce(stack: Stack, events: int) -> int:
     return size_bytes
 
 
-def _ours(stack: Stack, events: int, processes: int) -> dict[str, float]:
-    env = {**os.environ, **stack.env("sink")}
+def _ours(
+    stack: Stack, events: int, processes: int, program: str = "procurator", database: str = "procurator"
+) -> dict[str, float]:
+    into = {"PROCURATOR_CLICKHOUSE_DATABASE": database}
+    setup = {**os.environ, **stack.env("setup"), **into}
+    subprocess.run([sys.executable, "-m", "procurator", "setup"], env=setup, stdout=subprocess.DEVNULL, check=True)
+    env = {**os.environ, **stack.env("sink"), **into}
     with ExitStack() as running:
-        clickhouse = ClickHouse(stack.clickhouse_url, "admin", stack.admin_key, "procurator")
+        clickhouse = ClickHouse(stack.clickhouse_url, "admin", stack.admin_key, database)
         running.callback(clickhouse.close)
-        sinks = [subprocess.Popen([sys.executable, "-m", "procurator", "sink"], env=env) for _ in range(processes)]
+        sinks = [subprocess.Popen([sys.executable, "-m", program, "sink"], env=env) for _ in range(processes)]
         for sink in sinks:
             running.callback(_stop, sink)
         rate = steady_rate(lambda: int(clickhouse.rows("SELECT count() FROM events")[0][0]), events)

@@ -24,6 +24,8 @@ SESSIONS_MAX = 10_000
 #: A filter's hold names the sessions that fit at its time, for verifiers, unless there are more.
 LISTED_MAX = 50_000
 _LEAVES_PER_STATEMENT = 10_000
+#: What lets the leaf hash be derived once the value is gone. Nothing can be guessed from it: each event has a nonce.
+_KEEP_DIGEST = "value_sha256 = if(isNull(value), value_sha256, SHA256(assumeNotNull(value)))"
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ class Erasures:
 
     def apply(self, ranges: Iterable[dict[str, Any]]) -> None:
         """Erase the bytes of these leaves."""
-        cleared = ", ".join(f"{name} = NULL" for name in BODY_COLUMNS)
+        cleared = ", ".join([_KEEP_DIGEST, *(f"{name} = NULL" for name in BODY_COLUMNS)])
         for log_id, of_log in groupby(ranges, key=lambda each: each["log_id"]):
             leaves = [index for each in of_log for index in indexes(each)]
             for at in range(0, len(leaves), _LEAVES_PER_STATEMENT):

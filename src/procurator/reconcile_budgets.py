@@ -2,8 +2,10 @@
 
 A counter says what was spent of a budget in one period by the records of one log from `from_offset` to `as_of_offset`.
 The recount sums the ledger's typed columns over the same records, so nothing has to stand still: a counter is *pending*
-while the ledger has not come to its `as_of_offset`. Reserved amounts are not spent, and are not recounted. Periods that
-the stream processors have forgotten, 15 days after their end, have no counters to compare.
+while the ledger has not come to its `as_of_offset`. What was purged since counts by the signed totals of the purge; a
+counter whose budget began in the middle of one of those totals is pending as well. Reserved amounts are not spent, and
+are not recounted. Periods that the stream processors have forgotten, 15 days after their end, have no counters to
+compare.
 """
 
 from collections import defaultdict
@@ -25,7 +27,12 @@ _NEVER_US = 2**62
 _TOKENS = " + ".join(TOKEN_BUCKETS)
 _OWNER_COLUMN = {AGENT: "agent_id", TEAM: "owner_team_id"}
 
-ENDS = "SELECT log_id, max(offset) FROM events GROUP BY log_id"
+#: The newest entries of a log may have been purged: its head still tells where it ends.
+ENDS = (
+    "SELECT log_id, max(offset) FROM (SELECT log_id, offset FROM events"
+    " UNION ALL SELECT log_id, toUInt64(next_offset - 1) AS offset FROM ledger_heads WHERE next_offset > 0)"
+    " GROUP BY log_id"
+)
 
 
 class Amounts(NamedTuple):
@@ -34,6 +41,13 @@ class Amounts(NamedTuple):
     spent_usd: Decimal = Decimal(0)
     spent_tokens: int = 0
     unpriced_tokens: int = 0
+
+
+class Recount(NamedTuple):
+    """What the ledger says. ``torn``: purged totals of which only a part belongs to the counter."""
+
+    amounts: Amounts = Amounts()
+    torn: int = 0
 
 
 @dataclass(frozen=True)
@@ -77,7 +91,10 @@ def reconcile_budgets(
             found = Amounts(
                 Decimal(counter.spent_attousd).scaleb(-18, EXACT), counter.spent_tokens, counter.unpriced_tokens
             )
-            recount = recounted.get(counter.key.log_id, Amounts())
+            recount, torn = recounted.get(counter.key.log_id, Recount())
+            if torn:
+                report.pending += 1
+                continue
             for name in Amounts._fields:
                 ours, theirs = getattr(found, name), getattr(recount, name)
                 if ours != theirs:
@@ -105,7 +122,7 @@ def _compare_status(
         report.differences.append(BudgetDifference(*place, None, "spent", _text(shown), _text(summed)))
 
 
-def _recount(select: Select, budget: Budget, period: Period, counters: list[Counter]) -> dict[str, Amounts]:
+def _recount(select: Select, budget: Budget, period: Period, counters: list[Counter]) -> dict[str, Recount]:
     """Return by log what the ledger says of the records that the counters have counted."""
     end_us = _NEVER_US if period.end_us is None else period.end_us
     params: dict[str, Any] = {
@@ -122,7 +139,10 @@ def _recount(select: Select, budget: Budget, period: Period, counters: list[Coun
         whose += f" AND {_OWNER_COLUMN[budget.scope]} = {{scope_id:String}}"
         params["scope_id"] = budget.scope_id
     rows: list[Any] = select(_statement(whose), params)
-    return {log_id: Amounts(Decimal(usd), int(tokens), int(unpriced)) for log_id, usd, tokens, unpriced in rows}
+    return {
+        log_id: Recount(Amounts(Decimal(usd), int(tokens), int(unpriced)), int(torn))
+        for log_id, usd, tokens, unpriced, torn in rows
+    }
 
 
 def _text(amount: Decimal | int) -> str:
@@ -146,12 +166,21 @@ WITH calls AS (
   WHERE kind = 'ModelCallCompleted' AND {counted}
     AND charged_us >= {{start_us:Int64}} AND charged_us < {{end_us:Int64}}
 )
-SELECT log_id, toString(sum(usd)), sum(tokens), sum(unpriced) FROM (
-  SELECT log_id, ifNull(cost_usd, 0) AS usd, tokens, if(isNull(cost_usd), toInt64(tokens), 0) AS unpriced FROM calls
+SELECT log_id, toString(sum(usd)), sum(tokens), sum(unpriced), sum(torn) FROM (
+  SELECT log_id, ifNull(cost_usd, 0) AS usd, tokens, if(isNull(cost_usd), toInt64(tokens), 0) AS unpriced, 0 AS torn
+  FROM calls
   UNION ALL
-  SELECT log_id, ifNull(cost_usd, 0) AS usd, 0 AS tokens, -toInt64(ifNull(newly_priced_tokens, 0)) AS unpriced
+  SELECT log_id, ifNull(cost_usd, 0) AS usd, 0 AS tokens, -toInt64(ifNull(newly_priced_tokens, 0)) AS unpriced,
+    0 AS torn
   FROM events
   WHERE kind = 'CostCorrected' AND {counted}
     AND (log_id, assumeNotNull(corrects_offset)) IN (SELECT log_id, offset FROM calls)
+  UNION ALL
+  SELECT log_id, p.cost_usd AS usd, {_TOKENS} AS tokens, p.unpriced_tokens AS unpriced,
+    p.first_offset < {{first:Array(UInt64)}}[{place}] OR p.last_offset > {{last:Array(UInt64)}}[{place}] AS torn
+  FROM purged_spend AS p
+  WHERE NOT imported AND {whose} AND has({{logs:Array(String)}}, log_id)
+    AND charged_s * 1000000 >= {{start_us:Int64}} AND charged_s * 1000000 < {{end_us:Int64}}
+    AND p.last_offset >= {{first:Array(UInt64)}}[{place}] AND p.first_offset <= {{last:Array(UInt64)}}[{place}]
 ) GROUP BY log_id
 """

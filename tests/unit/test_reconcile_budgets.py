@@ -23,14 +23,16 @@ def status(spent: str, position: int = 9) -> dict[str, Any]:
     return {"budget_id": "b1", "period_start": 0, "session_id": None, "positions": positions, "spent": amount}
 
 
-def reconciled(row: list[Any], *statuses: dict[str, Any], end: int = 9, counter: Counter = COUNTER) -> BudgetReport:
+def reconciled(
+    row: list[Any], *statuses: dict[str, Any], end: int = 9, counter: Counter = COUNTER, torn: int = 0
+) -> BudgetReport:
     asked: list[Params] = []
 
     def select(sql: str, params: Params) -> list[list[Any]]:
         if sql == ENDS:
             return [["log:0", end]]
         asked.append(params)
-        return [row]
+        return [[*row, torn]]
 
     report = reconcile_budgets(select, {"b1": BUDGET}, [counter], statuses)
     assert [(each["first"], each["last"], each["scope_id"]) for each in asked] in ([], [([3], [9], "billing")])
@@ -52,6 +54,10 @@ def test_a_counter_that_is_the_recount_is_no_difference() -> None:
 def test_each_amount_is_compared(row: list[Any], differs: tuple[str, str, str]) -> None:
     [difference] = reconciled(row).differences
     assert difference == BudgetDifference("b1", 0, "log:0", *differs)
+
+
+def test_a_counter_is_pending_that_began_in_the_middle_of_purged_totals() -> None:
+    assert reconciled(["log:0", "9", 40, 5], torn=1) == BudgetReport(1, 1, [])
 
 
 def test_a_counter_is_pending_until_the_ledger_has_come_to_it() -> None:

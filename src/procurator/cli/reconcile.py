@@ -41,6 +41,7 @@ def reconcile(
     from procurator.budget_topics import BudgetTopics
     from procurator.clickhouse import ClickHouse
     from procurator.reconcile_budgets import reconcile_budgets
+    from procurator.reconcile_purges import reconcile_purges
     from procurator.registry import Registry
 
     sessions = entries = pending = found = 0
@@ -62,6 +63,8 @@ def reconcile(
             found += len(part.differences)
             shown += part.differences[: SHOWN_MAX - len(shown)]
             progress.advance(bar, part.entries)
+        purged = reconcile_purges(clickhouse.rows)
+        found, shown = found + len(purged.differences), [*purged.differences, *shown]
         with closing(Registry(settings().schema_registry_url)) as registry:
             topics = BudgetTopics.read(settings().kafka_bootstrap_servers, registry)
         budgets = reconcile_budgets(clickhouse.rows, topics.budgets, topics.counters, topics.statuses)
@@ -70,6 +73,8 @@ def reconcile(
         "entries": entries,
         "pending": pending,
         "differences": found,
+        "purged_sessions": purged.sessions,
+        "purged_entries": purged.entries,
         "budget_counters": budgets.counters,
         "budgets_pending": budgets.pending,
         "budget_differences": len(budgets.differences),
@@ -77,7 +82,8 @@ def reconcile(
     if as_json:
         items = [asdict(difference) for difference in shown]
         budget_items = [asdict(difference) for difference in budgets.differences[:SHOWN_MAX]]
-        print(json.dumps({**summary, "items": items, "budget_items": budget_items}))
+        cost_usd = f"{purged.cost_usd:f}"
+        print(json.dumps({**summary, "purged_cost_usd": cost_usd, "items": items, "budget_items": budget_items}))
     else:
         _print(summary, shown, budgets.differences)
     raise typer.Exit(EXIT_NO if found or budgets.differences else 0)
@@ -99,6 +105,7 @@ def _print(summary: dict[str, int], shown: list[Difference], budgets: "list[Budg
         print(f"… and {summary['differences'] - len(shown)} more")
     print(
         f"{summary['sessions']} sessions, {summary['entries']} entries: {summary['differences']} differences,"
-        f" {summary['pending']} pending; {summary['budget_counters']} counters of budgets:"
+        f" {summary['pending']} pending; {summary['purged_sessions']} sessions with"
+        f" {summary['purged_entries']} entries purged; {summary['budget_counters']} counters of budgets:"
         f" {summary['budget_differences']} differences, {summary['budgets_pending']} pending"
     )

@@ -10,7 +10,8 @@ from uuid import UUID
 
 import pyarrow as pa
 
-from procurator.leaf import LeafError, entry_leaf_hash
+from procurator.leaf import LeafError, entry_leaf_hash, leaf_data_of_digest
+from procurator.merkle import leaf_hash
 from procurator.verify.late_schemas import LateSchemas
 from procurator.verify.multiset import LeafSet
 from procurator.verify.ranges import RangeSpool
@@ -87,17 +88,17 @@ class EntryAudit:
             part.column(name).to_pylist()
             for name in ("offset", "leaf_index", "leaf_hash", "broker_time_us", "key", "value")
         )
-        erased = set()
+        erased = {
+            row for row, value in enumerate(values) if value is None and self._ranges.is_erased(log_id, indexes[row])
+        }
         for row, stored in enumerate(hashes):
             try:
-                leaf = entry_leaf_hash(log_id, indexes[row], offsets[row], times[row], keys[row], values[row])
+                place = log_id, indexes[row], offsets[row], times[row], keys[row]
+                digest = part.column("value_sha256")[row].as_py() if row in erased else None
+                leaf = erased_leaf_hash(*place, digest) if row in erased else entry_leaf_hash(*place, values[row])
             except LeafError:
                 leaf = b""
-            if leaf == stored:
-                continue
-            if values[row] is None and self._ranges.is_erased(log_id, indexes[row]):
-                erased.add(row)
-            else:
+            if leaf != stored:
                 where = self._where(log_id, offsets[row], indexes[row], part, row)
                 message = "the stored leaf hash is not that of the stored entry"
                 self._report.tampered("leaf_differs", where, message, self._since(log_id, indexes[row]))
@@ -154,6 +155,13 @@ class EntryAudit:
         where = f"{self._table} log {log_id} offset {offset} leaf {index}"
         event_id = part.column("event_id")[row].as_py()
         return f"{where} event {event_id}" if event_id else where
+
+
+def erased_leaf_hash(
+    log_id: str, leaf_index: int, offset: int, broker_time_us: int, key: bytes | None, value_sha256: bytes | None
+) -> bytes:
+    """Return the leaf hash of an entry of which only its value's digest is left."""
+    return leaf_hash(leaf_data_of_digest(log_id, leaf_index, offset, broker_time_us, key, value_sha256))
 
 
 def differing(expected: Any, actual: Any) -> list[int]:

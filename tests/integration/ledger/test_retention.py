@@ -15,12 +15,16 @@ from uuid import UUID
 
 import pytest
 
+from procurator.budgets import Budget, Counter, Threshold
+from procurator.budgets.spend import CounterKey
 from procurator.clickhouse import ClickHouse
 from procurator.clock import now_us
 from procurator.erasure import Erasures
 from procurator.errors import Fatal, UserError
 from procurator.merkle import verify_inclusion
 from procurator.producers import Procurator
+from procurator.reconcile_budgets import reconcile_budgets
+from procurator.reconcile_purges import reconcile_purges
 from procurator.retention.archive import verify_archive
 from procurator.retention.due import Due
 from procurator.retention.holds import HoldFilter
@@ -38,6 +42,11 @@ Verified = Callable[..., Report]
 ORG = "short-lived"
 #: Nothing but this organisation's sessions ever goes: the others are of other tests.
 POLICY = RetentionPolicy(default_days=36_500, organisations={ORG: 0})
+BUDGETS = {
+    "b": Budget(
+        "b", ORG, "Clerks", "AGENT", "clerk", "USD", Decimal(1), "LIFETIME", "UTC", (Threshold(Decimal(1), "WARN"),)
+    )
+}
 REAL_ROWS = "INSERT INTO events (* EXCEPT (late)) SELECT * EXCEPT (late) FROM"
 
 
@@ -103,6 +112,19 @@ class Retention:
         self.ledger.await_signed(self.count("1"))
         return self.ended()
 
+    def counters(self) -> list[Counter]:
+        """What a budget of the organisation's agent would have counted until now."""
+        rows = self.admin.rows(
+            "SELECT log_id, max(offset), toInt128(sum(cost_usd) * 1000000000000000000),"
+            " sum(input_tokens + output_tokens) FROM events WHERE org_id = {org:String}"
+            " AND kind = 'ModelCallCompleted' GROUP BY log_id",
+            {"org": ORG},
+        )
+        return [
+            Counter(CounterKey("b", 0, log_id), ORG, 0, last, int(attousd), int(tokens), 0)
+            for log_id, last, attousd, tokens in rows
+        ]
+
     def ended(self) -> list[str]:
         sql = "SELECT toString(session_id) FROM sessions FINAL WHERE org_id = {org:String} AND completed_at IS NOT NULL"
         return [session_id for (session_id,) in self.admin.rows(f"{sql} ORDER BY 1", {"org": ORG})]
@@ -141,6 +163,8 @@ def test_a_run_removes_what_is_due_and_leaves_what_is_held(retention: Retention)
         f"SELECT toString(sum(cost_usd)), sum(input_tokens), countIf(kind = 'ModelCallCompleted') FROM events"
         f" WHERE org_id = '{ORG}' AND session_id != '{held}' AND empty(flags)"
     )[0]
+    counters = retention.counters()
+    assert reconcile_budgets(retention.admin.rows, BUDGETS, counters, []).differences == []
     kept = retention.count(f"session_id = '{held}'")
     gone = retention.of_organisation() - kept
 
@@ -159,6 +183,11 @@ def test_a_run_removes_what_is_due_and_leaves_what_is_held(retention: Retention)
     )
     assert (Decimal(shown[0]), shown[1:]) == (Decimal(spent[0]), spent[1:])
     assert retention.run() == Done(0, 0, 0, 0)
+    added_up = reconcile_purges(retention.admin.rows)
+    assert (added_up.purges, added_up.sessions, added_up.entries) == (1, 5, gone)
+    assert (added_up.cost_usd, added_up.differences) == (Decimal(spent[0]), [])
+    recounted = reconcile_budgets(retention.admin.rows, BUDGETS, counters, [])
+    assert (recounted.pending, recounted.differences) == (0, [])
 
     erasures.release(hold_id, "counsel", "settled")
     assert retention.run().sessions == 1
@@ -239,6 +268,9 @@ def test_the_commands(retention: Retention, tmp_path: Path) -> None:
     assert planned.returncode == 0, planned.stderr
     assert json.loads(planned.stdout)["sessions"] == 0
     assert "warning: 0 days for organisation short-lived" in planned.stderr
+    reconciled = procurator("reconcile", "--json")
+    assert reconciled.returncode == 0, reconciled.stdout
+    assert json.loads(reconciled.stdout)["purged_sessions"] == 9
     state = tmp_path / "verified.json"
     for leaves in (retention.count("1"), 0):
         verified = procurator("verify", "ledger", "--state", str(state), "--json")
@@ -302,8 +334,11 @@ def test_a_purge_whose_record_is_deleted_is_missing(retention: Retention) -> Non
 
 def test_deleting_more_than_was_recorded_is_found(retention: Retention) -> None:
     with retention.ledger.copy() as attacked:
+        attacked.execute(f"CREATE VIEW {attacked.database}.purged_spend AS SELECT * FROM procurator.purged_spend")
+        assert reconcile_purges(attacked.rows).differences == []
         attacked.execute(
             "ALTER TABLE events DELETE WHERE session_id = (SELECT min(session_id) FROM events WHERE org_id = 'acme')"
             " SETTINGS mutations_sync = 2"
         )
-        assert "missing" in whats(retention.verified(attacked))
+        assert whats(retention.verified(attacked)) & {"missing", "cut_off"}
+        assert reconcile_purges(attacked.rows).differences

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
@@ -112,6 +113,7 @@ class Model:
             "broker_time_us": self.time_us,
             "key": key,
             "value": value,
+            "value_sha256": None,
         }
         self.rows.append({**row, **{name: column[0].as_py() for name, column in derived.items()}})
 
@@ -184,6 +186,7 @@ class Model:
         self.add_control(ERASURE, erasure)
         for row in self.rows:
             if row["log_id"] == log_id.encode() and row["leaf_index"] == index:
+                row["value_sha256"] = sha256(row["value"]).digest()
                 row["value"] = row["content"] = None
 
     def rows_of(self, log_id: str) -> list[Row]:
@@ -244,7 +247,7 @@ class MemorySource(LedgerSource):
                 within.append(row)
         rows = sorted(within, key=lambda row: (row["session_id"], row["log_id"], row["offset"]))
         if rows:
-            names = {name: self._model.types.get(name) for name in rows[0]}
+            names = {name: self._model.types.get(name) for name in rows[0]} | {"value_sha256": pa.binary()}
             yield pa.table({name: pa.array([row[name] for row in rows], type_) for name, type_ in names.items()})
 
     def sequences(

@@ -285,6 +285,17 @@ def test_a_forged_erasure_that_no_checkpoint_covers_allows_nothing(make: Make) -
     assert model.verify().verdict is Verdict.SOUND
 
 
+@pytest.mark.parametrize("name", ["offset", "broker_time_us", "key", "leaf_index", "value_sha256"])
+def test_what_is_left_of_an_erased_entry_is_still_proved(name: str, make: Make) -> None:
+    model = make(8)
+    row = next(row for row in reversed(model.rows) if row["value"])
+    model.erase(row["log_id"].decode(), row["leaf_index"])
+    model.sign()
+    assert model.verify().verdict is Verdict.SOUND
+    row[name] = bytes(32) if isinstance(row[name], bytes) else row[name] + 1
+    assert model.verify().verdict is Verdict.TAMPERED
+
+
 def test_an_erased_entry_that_shows_a_text_is_found(make: Make) -> None:
     model = make(8)
     row = next(row for row in model.rows if row["value"])

@@ -1,0 +1,29 @@
+"""``python -m procurator.bench.sink_treeless sink``: the sink without leaf hashes and trees, to tell what they cost.
+
+A measurement's tool: what it writes is no ledger.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from procurator.cli import main
+from procurator.merkle import HASH_BYTES
+from procurator.sink import blocks
+from procurator.sink.ledger import Head
+
+_NOTHING = bytes(HASH_BYTES)
+
+
+def _no_hashes(_log_id: str, _first: int, offsets: Sequence[int], *_columns: Any) -> list[bytes]:
+    return [_NOTHING] * len(offsets)
+
+
+def _extended(self: Head, leaf_hashes: Sequence[bytes], next_offset: int) -> Head:
+    size = self.size + len(leaf_hashes)
+    return Head(self.log_id, next_offset, size, (_NOTHING,) * size.bit_count())
+
+
+if __name__ == "__main__":
+    blocks.leaf_hashes = _no_hashes  # type: ignore[assignment]
+    Head.extended = _extended  # type: ignore[method-assign]
+    main()
