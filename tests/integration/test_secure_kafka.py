@@ -184,12 +184,12 @@ def test_every_component_works_with_what_it_is_granted(secured: Secured, tmp_pat
     with ExitStack() as running:
         logs = {}
         for component in ("sink", "stream", "sign"):
-            logs[component] = (tmp_path / f"{component}.log").open("w+")
+            logs[component] = tmp_path / f"{component}.log"
             process = subprocess.Popen(
                 [sys.executable, "-m", "procurator", component],
                 env=secured.environment(component, component),
                 cwd=tmp_path,
-                stdout=logs[component],
+                stdout=running.enter_context(logs[component].open("w")),
                 stderr=subprocess.STDOUT,
             )
             running.callback(process.wait, 20)
@@ -211,7 +211,7 @@ def test_every_component_works_with_what_it_is_granted(secured: Secured, tmp_pat
             )
             began_s = time.monotonic()
             while clickhouse.rows(sql, {"id": agent.stdout.strip()}) != [[3, 1, 1]]:
-                said = {name: Path(log.name).read_text()[-1500:] for name, log in logs.items()}
+                said = {name: log.read_text()[-1500:] for name, log in logs.items()}
                 assert time.monotonic() - began_s < _ARRIVED_S, said
 
 
