@@ -1,6 +1,7 @@
 """Plays plans through the SDK, as an agent's own code would: nested blocks, exceptions, several sessions at once."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from procurator.producers.errors import SessionTerminated, TerminateSignal
 from procurator.producers.session import Session
 from procurator.producers.simulator.plan import Answer, Approve, Delegate, Ending, Say, SessionPlan, Step, Use
 
+#: What a model says at once: a word or two.
+_PIECE = re.compile(r"\S+\s*\S*\s*|\s+")
 US_PER_S = 1_000_000
 US_PER_MS = 1000
 
@@ -145,9 +148,12 @@ class _Stage:
         with suppress(_Refused):
             async with self.session.model_call(step.model.provider, step.model.name, max_output_tokens=4096) as call:
                 self.record.model_calls += 1
-                await self.pace.wait(step.latency_ms / 1000)
+                is_streamed = self.pace.controlled and step.error is None
+                await self.pace.wait((step.first_token_ms if is_streamed else step.latency_ms) / 1000)
                 if step.error is not None:
                     raise _Refused(step.error)
+                if is_streamed:
+                    await self._stream(step, call.id)
                 call.complete(
                     **step.usage,
                     latency_ms=step.latency_ms,
@@ -155,8 +161,18 @@ class _Stage:
                     finish_reason="stop" if step.content else "tool_calls",
                 )
                 self.record.tokens += sum(step.usage.values())
-        if step.error is None:
+        if step.error is None and not is_streamed:
             self._turn("assistant", step.content, thinking=step.thinking)
+
+    async def _stream(self, step: Answer, model_call_id: str) -> None:
+        """Write the turn piece by piece, as long as the model takes after its first token."""
+        self.record.turns += 1
+        async with self.session.turn_stream("assistant", model_call_id=model_call_id) as turn:
+            parts = [(turn.thinking_delta, step.thinking or ""), (turn.delta, step.content)]
+            pieces = [(write, piece) for write, text in parts for piece in _PIECE.findall(text)]
+            for write, piece in pieces:
+                await self.pace.wait((step.latency_ms - step.first_token_ms) / 1000 / len(pieces))
+                write(piece)
 
     async def _use(self, step: Use) -> None:
         async with self.session.tool_call(

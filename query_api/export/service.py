@@ -9,6 +9,7 @@ from procurator.access import Principal
 from procurator.config import Settings
 from procurator.errors import Backpressure, ProcuratorError
 from procurator.query_api.export.job import UNFINISHED, FileFormat, Job
+from procurator.query_api.export.snapshot import PART_POLICY, PartPolicy
 from procurator.query_api.export.source import ExportSource
 from procurator.query_api.export.store import JobStore
 from procurator.query_api.export.worker import ExportWorker, Stopped
@@ -23,12 +24,14 @@ _LOOK_EVERY_S = 5.0
 class Exports:
     """Jobs of this and other processes on the same folder. Whatever was unfinished when a process died goes on."""
 
-    def __init__(self, settings: Settings, checkpoint: Callable[[], str | None]) -> None:
+    def __init__(
+        self, settings: Settings, checkpoint: Callable[[], str | None], policy: PartPolicy = PART_POLICY
+    ) -> None:
         self.store = JobStore(settings.exports)
         self._source = ExportSource(settings)
         self._stop = threading.Event()
         self._wake = threading.Event()
-        self._worker = ExportWorker(self.store, self._source, checkpoint, self._stop.wait)
+        self._worker = ExportWorker(self.store, self._source, checkpoint, self._stop.wait, policy)
         self._thread = threading.Thread(target=self._run, name="exports", daemon=True)
 
     def start(self) -> None:

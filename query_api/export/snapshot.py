@@ -1,15 +1,25 @@
 """Which sessions an export holds, and how they are cut into files: a pure function of the snapshot's file."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
 
 import orjson
 
-#: A file ends after the session with which it has so many entries, or after so many sessions (whose ids must fit into a
-#: statement of 256 KiB).
-PART_EVENTS_MAX = 100_000
-PART_SESSIONS_MAX = 5_000
+
+@dataclass(frozen=True)
+class PartPolicy:
+    """A file ends with the session that makes it so many entries, or after so many sessions.
+
+    Ids of 5,000 sessions fit into a statement of 256 KiB.
+    """
+
+    events_max: int = 100_000
+    sessions_max: int = 5_000
+
+
+PART_POLICY = PartPolicy()
 
 
 class Part(NamedTuple):
@@ -24,7 +34,9 @@ class Part(NamedTuple):
         return f"events-{self.number:06}"
 
 
-def parts(lines: Iterable[bytes], done_sessions: int = 0, done_parts: int = 0) -> Iterator[Part]:
+def parts(
+    lines: Iterable[bytes], policy: PartPolicy = PART_POLICY, done_sessions: int = 0, done_parts: int = 0
+) -> Iterator[Part]:
     """Yield the files that are still to be written. ``lines``: a session each, as JSON, in the snapshot's order."""
     ids: list[UUID] = []
     events, number = 0, done_parts
@@ -34,7 +46,7 @@ def parts(lines: Iterable[bytes], done_sessions: int = 0, done_parts: int = 0) -
         session = orjson.loads(line)
         ids.append(UUID(session["session_id"]))
         events += session["events"] + session["repeated_events"]
-        if events >= PART_EVENTS_MAX or len(ids) >= PART_SESSIONS_MAX:
+        if events >= policy.events_max or len(ids) >= policy.sessions_max:
             yield Part(number, tuple(ids), events)
             ids, events, number = [], 0, number + 1
     if ids:

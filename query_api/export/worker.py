@@ -9,7 +9,7 @@ from procurator.clock import now_us, to_rfc3339
 from procurator.errors import Fatal, ProcuratorError, Unavailable, UserError
 from procurator.query_api.export.files import write_file
 from procurator.query_api.export.job import MANIFEST_FILE, SESSIONS_FILE, ExportStatus, FileFormat, Job
-from procurator.query_api.export.snapshot import Part, parts
+from procurator.query_api.export.snapshot import PART_POLICY, Part, PartPolicy, parts
 from procurator.query_api.export.source import ExportSource
 from procurator.query_api.export.store import JobStore
 from procurator.query_api.queries.export import SnapshotEntries, SnapshotHeads, SnapshotSessions
@@ -34,11 +34,19 @@ class Stopped(ProcuratorError):
 class ExportWorker:
     """``checkpoint`` returns the newest signed note, None when nothing is signed; ``wait`` is told above."""
 
-    def __init__(self, store: JobStore, source: ExportSource, checkpoint: Callable[[], str | None], wait: Wait) -> None:
+    def __init__(
+        self,
+        store: JobStore,
+        source: ExportSource,
+        checkpoint: Callable[[], str | None],
+        wait: Wait,
+        policy: PartPolicy = PART_POLICY,
+    ) -> None:
         self._store = store
         self._source = source
         self._checkpoint = checkpoint
         self._wait = wait
+        self._policy = policy
 
     # The snapshot is a file, then the state names its heads; each file is complete before the state counts it. Dying in
     # between writes that file again: the ledger before the heads does not change, so it is the same.
@@ -68,7 +76,7 @@ class ExportWorker:
             with self._source.rows(query, FileFormat.NDJSON) as pieces:
                 file = write_file(self._store.files(job), SESSIONS_FILE, self._guarded(job, pieces))
             with (self._store.files(job) / SESSIONS_FILE).open("rb") as lines:
-                expected = sum(part.events for part in parts(lines))
+                expected = sum(part.events for part in parts(lines, self._policy))
             return self._saved(
                 job.with_file(file, heads=heads, sessions_total=file.rows, events_expected=expected), message=None
             )
@@ -78,7 +86,7 @@ class ExportWorker:
     def _left(self, job: Job) -> Iterator[Part]:
         written = sum(file.name != SESSIONS_FILE for file in job.files)
         with (self._store.files(job) / SESSIONS_FILE).open("rb") as lines:
-            yield from parts(lines, job.sessions_done, written)
+            yield from parts(lines, self._policy, job.sessions_done, written)
 
     def _write(self, job: Job, part: Part) -> Job:
         assert job.heads is not None

@@ -146,7 +146,7 @@ class Api:
         """Wait until the ledger has the session in this status."""
 
         async def is_known() -> bool:
-            return (await self.client.get(f"/v1/sessions/{session_id}")).json()["status"] == status
+            return bool((await self.client.get(f"/v1/sessions/{session_id}")).json()["status"] == status)
 
         await until(is_known)
 
@@ -233,7 +233,8 @@ async def test_a_dropped_connection_goes_on_where_it_was_cut(api: Api, new_agent
     agent = new_agent()
     agent.start()
     await api.known(agent.session_id)
-    path, got, last_id = f"/v1/sessions/{agent.session_id}/stream", [], None
+    path, last_id = f"/v1/sessions/{agent.session_id}/stream", None
+    got: list[int] = []
     for cut in range(1, 9):
         async with api.stream(path, last_id) as heard:
             for index in range(4):
@@ -266,7 +267,7 @@ async def test_the_list_shows_what_matches_and_what_leaves(api: Api, new_agent: 
     second = new_agent(org_id=org_id)
     second.start()
     async with api.stream("/v1/stream", shown.id, **query) as heard:
-        missed = []
+        missed: list[Heard] = []
         while len(missed) < 2:  # of two logs, in whatever order
             missed += [one for one in await take(heard, lambda one: one.name != "ready") if one.name != "ready"]
     assert {(one.name, one.data["session_id"]) for one in missed} == {
