@@ -31,6 +31,7 @@ _EMAIL = re.compile(r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}+@[A-Za-z0-9-]{
 _DIGITS = re.compile(r"(?<![0-9])(?:[0-9]{13,19}+(?![0-9])|[0-9]{3,7}+(?![0-9])(?:[ -][0-9]{3,7}+(?![0-9]))++)")
 _GROUP = re.compile(r"[0-9]+")
 _CARD_DIGITS = (13, 19)
+_GROUPS_MAX = 6
 
 
 def api_key(text: str, marker: str) -> tuple[str, int]:
@@ -76,7 +77,7 @@ def _cards(run: str) -> Iterator[tuple[int, int]]:
     groups = [match.span() for match in _GROUP.finditer(run)]
     for first, (start, _) in enumerate(groups):
         best, digits = None, ""
-        for begin, end in groups[first:]:
+        for begin, end in groups[first : first + _GROUPS_MAX]:
             if len(digits) + end - begin > _CARD_DIGITS[1]:
                 break
             digits += run[begin:end]
