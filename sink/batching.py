@@ -7,19 +7,26 @@ from dataclasses import dataclass
 class BatchPolicy:
     """How large and how old a batch may grow.
 
-    A batch that is due waits while ``blocks_max`` blocks are under way, and so grows while the database is busy: small
-    blocks when there is little to do, large ones when there is much.
+    Small blocks are soon there and dear: each is an insert, a look back, and a part to be merged. So a batch is due
+    after ``age_s`` while inserting is quick; where a block takes longer than ``share_max`` of that, later, up to
+    ``age_s_max``. A batch that is due waits while ``blocks_max`` blocks are under way, and grows meanwhile.
     """
 
     rows_max: int = 50_000
     #: Of keys and values, as Kafka has them. A block's memory is some four times that.
     bytes_max: int = 48 * 1024 * 1024
-    age_s_max: float = 0.15
+    age_s: float = 0.15
+    age_s_max: float = 1.0
+    share_max: float = 0.25
     #: Blocks made but not yet in the ledger, over all logs: enough that the database never waits for us.
     blocks_max: int = 3
     #: What may wait to be made into blocks, over all logs, before no more is fetched.
     waiting_rows_max: int = 100_000
     waiting_bytes_max: int = 96 * 1024 * 1024
+
+    def age_after(self, spent_s: float) -> float:
+        """Return how old a batch may grow when the block before it took ``spent_s`` to get into the ledger."""
+        return min(max(self.age_s, spent_s / self.share_max), self.age_s_max)
 
 
 @dataclass(slots=True)
@@ -47,8 +54,11 @@ class BatchState:
     def is_full(self, policy: BatchPolicy) -> bool:
         return self.rows >= policy.rows_max or self.bytes >= policy.bytes_max
 
-    def is_due(self, policy: BatchPolicy, now_s: float) -> bool:
-        """Tell whether a block should be made now: full, or its first record has waited long enough."""
+    def is_due(self, policy: BatchPolicy, now_s: float, spent_s: float = 0.0) -> bool:
+        """Tell whether a block should be made now: full, or its first record has waited long enough.
+
+        ``spent_s``: how long the block before took to get into the ledger.
+        """
         if self.started_at_s is None:
             return False
-        return self.is_full(policy) or now_s - self.started_at_s >= policy.age_s_max
+        return self.is_full(policy) or now_s - self.started_at_s >= policy.age_after(spent_s)

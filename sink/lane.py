@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from time import monotonic
 
 from procurator.sink.batching import BatchPolicy, BatchState
 from procurator.sink.blocks import Block, Projection, make_block
@@ -28,6 +29,9 @@ class Lane:
     batch: BatchState = field(default_factory=BatchState)
     ready: Block | None = None
     working: "Future[Reading] | None" = None
+    #: How long the insert of the block that landed last took.
+    spent_s: float = 0.0
+    _submitted_at_s: float = 0.0
     _expected: Head = field(init=False)
     _landed_blocks: int = 0
 
@@ -44,6 +48,10 @@ class Lane:
         self.batch.add(len(records), records.size_bytes, now_s)
         self.records.extend(records)
 
+    def is_due(self, policy: BatchPolicy, now_s: float) -> bool:
+        """Tell whether the next block should be made now."""
+        return self.ready is None and self.batch.is_due(policy, now_s, self.spent_s)
+
     def prepare(self, policy: BatchPolicy) -> None:
         """Make the next block from the first records that wait. Raises Unavailable."""
         limit = self.records.within(policy.rows_max, policy.bytes_max)
@@ -55,7 +63,7 @@ class Lane:
     def submit(self) -> None:
         """Have the made block inserted, when there is one and the one before has landed."""
         if self.ready is not None and self.working is None:
-            block, reading = self.ready, self.reading
+            block, reading, self._submitted_at_s = self.ready, self.reading, monotonic()
             self.working = _in_thread(lambda: self.inserter.commit(block, reading))
             self.ready = None
 
@@ -73,6 +81,7 @@ class Lane:
         self.reading = working.result()
         if self.reading.head == before.head:
             return False
+        self.spent_s = self.reading.read_at_s - self._submitted_at_s
         self._landed_blocks += 1
         self.projection.landed(self._landed_blocks)
         return True

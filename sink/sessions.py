@@ -24,7 +24,11 @@ from procurator.topics import SESSION_STATE
 _log = logging.getLogger(__name__)
 
 _FETCH_MAX = 5_000
+#: How long states are gathered: of a session's only the last is inserted. Longer where inserting takes long, so that it
+#: takes a third of the time at most.
 _FETCH_S = 0.1
+_FETCH_S_MAX = 0.5
+_FETCH_PER_INSERT = 2.0
 _PAUSE_S = 1.0
 
 
@@ -47,12 +51,17 @@ class SessionTable:
     def run(self) -> None:
         """Work until the stop is set. Raises Fatal or UserError when going on cannot help."""
         self._consumer.subscribe([SESSION_STATE.name], on_assign=self._on_assign)
+        spent_s = 0.0
         try:
             while not self._stop.is_set():
                 try:
                     if self._must_open:
                         self._open()
-                    self._take(self._consumer.consume(_FETCH_MAX, _FETCH_S))
+                    gather_s = min(max(_FETCH_S, _FETCH_PER_INSERT * spent_s), _FETCH_S_MAX)
+                    messages = self._consumer.consume(_FETCH_MAX, gather_s)
+                    begun_s = monotonic()
+                    self._take(messages)
+                    spent_s = monotonic() - begun_s
                 except Unavailable as outage:
                     _log.warning("sessions: %s; pausing", outage)
                     self._consumer.assign([])

@@ -126,7 +126,7 @@ class Worker:
         for lane in self._lanes.values():
             self._advance(lane)
         for lane in sorted(self._lanes.values(), key=lambda lane: lane.batch.started_at_s or 0.0):
-            if self._may_prepare() and lane.ready is None and lane.batch.is_due(self._batch_policy, monotonic()):
+            if self._may_prepare() and lane.is_due(self._batch_policy, monotonic()):
                 lane.prepare(self._batch_policy)
                 lane.submit()
 
