@@ -19,12 +19,15 @@ from typing import Any
 import httpx
 
 from procurator.bench.fleet import Fleet, Load
+from procurator.bench.usage import Usage
 from procurator.clickhouse import ClickHouse
 from procurator.deploy.embedded.layout import Ports
 from procurator.deploy.embedded.stack import Stack, StackConfig
 from procurator.errors import Unavailable
 from procurator.producers import Procurator
 
+#: Whose part of the processors is told.
+_COMPONENTS = ("kafka", "stream", "sink", "clickhouse", "api", "sign")
 _PROBES = 100
 _PROBE_EVERY_S = 0.15
 #: How often a probe is asked for, and a table counted: often enough to tell, too seldom to be a load of its own.
@@ -40,11 +43,12 @@ def run(events: int = 200_000, rate: float | None = None, sessions: int = 1_000,
         _say(f"offering {events} events of {sessions} sessions from {processes} processes, as fast as they are taken")
         load = Load(stack.kafka, stack.registry_url, events, sessions=sessions, processes=processes)
         with Fleet(load) as fleet:
-            begin = time.perf_counter()
+            usage, begin = Usage.begin(stack, _COMPONENTS), time.perf_counter()
             fleet.start()
             confirmed_per_s = fleet.confirmed()
             in_ledger_s = _await_count(clickhouse, "SELECT count() FROM events", events, begin)
             in_state_s = _await_count(clickhouse, "SELECT sum(events) FROM sessions FINAL", events, begin)
+            cpu_s = usage.cpu_s()
         sustained = events / max(in_ledger_s, in_state_s)
 
         offered = rate or sustained / 2
@@ -53,15 +57,19 @@ def run(events: int = 200_000, rate: float | None = None, sessions: int = 1_000,
         with Fleet(replace(load, count=count, rate=offered, seed=1)) as fleet:
             fleet.start()
             time.sleep(_WARM_UP_S)
+            usage, begin = Usage.begin(stack, _COMPONENTS), time.perf_counter()
             latencies = sorted(_probe(stack))
+            probed_s, probed_cpu_s = time.perf_counter() - begin, usage.cpu_s()
             reached = fleet.confirmed()
     return {
         "events_per_s": round(sustained),
         "confirmed_by_kafka_per_s": round(confirmed_per_s),
         "in_ledger_s": round(in_ledger_s, 2),
         "in_session_state_s": round(in_state_s, 2),
+        "cpu_us_per_event": {name: round(seconds / events * 1e6, 1) for name, seconds in cpu_s.items()},
         "latency_at_events_per_s": round(reached),
         "latency_ms": {f"p{p}": round(latencies[len(latencies) * p // 100], 1) for p in (50, 95, 99)},
+        "cores_while_probed": {name: round(seconds / probed_s, 2) for name, seconds in probed_cpu_s.items()},
     }
 
 
