@@ -36,7 +36,7 @@ class ApiMetrics:
         self.refusals_summarised = Counter(
             "procurator_api_refusals_summarised", "Refusals that the audit has as a count alone.", registry=registry
         )
-        #: Set by the live streams.
+        #: Asked of the live streams when the figures are read.
         self.live_listeners = Gauge("procurator_api_live_listeners", "Live streams that are open.", registry=registry)
 
     def answered(self, scope: Scope, status: int, seconds: float) -> None:
