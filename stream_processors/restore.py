@@ -15,6 +15,7 @@ from procurator.avro_schemas.codec import HEADER, Decoder, parse_schema
 from procurator.budgets import Counter
 from procurator.errors import Fatal, Rejected
 from procurator.session_state import SessionState
+from procurator.stream_processors.budgets.sessions import OpenSession
 from procurator.transitions import TERMINAL
 
 _LAST_FIELD = "status"
@@ -29,9 +30,9 @@ class Ended(Protocol):
 
 
 class Restored(NamedTuple):
-    """A log: its open sessions, the highest offset that any of its states has folded (else -1), its counters."""
+    """A log: its open sessions that are not imported, the highest offset that any state has folded, its counters."""
 
-    open_states: list[SessionState]
+    open_sessions: list[OpenSession]
     folded_to: int
     counters: list[Counter]
 
@@ -69,16 +70,18 @@ class Restoring:
         else:
             self.open[session_id] = value
 
-    def finish(self, decoder: Decoder, counters: Iterable[Counter]) -> Restored:
+    def finish(self, partition: int, decoder: Decoder, counters: Iterable[Counter]) -> Restored:
         """Return what has been read. Raises Fatal for a record that is none of ours."""
-        open_states = []
+        open_sessions = []
         for session_id, value in self.open.items():
             try:
-                open_states.append(SessionState.from_record(decoder.decode(value)))
+                state = SessionState.from_record(decoder.decode(value))
             except Rejected as error:
                 raise Fatal(f"the state of session {session_id} is none of ours: {error}") from error
+            if not state.imported:
+                open_sessions.append(OpenSession.of(state, partition))
         own = [counter for counter in counters if counter.key.log_id == self._log_id]
-        return Restored(open_states, self._folded_to, own)
+        return Restored(open_sessions, self._folded_to, own)
 
     def _first_fields(self, value: bytes) -> dict[str, Any]:
         _, schema_id = HEADER.unpack_from(value)

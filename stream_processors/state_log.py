@@ -20,6 +20,14 @@ from procurator.topics import BUDGET_SPEND
 _WAIT_S = 1.0
 _RESTORE_BATCH = 1_000
 _RESTORE_WAIT_S = 0.05
+#: Kafka sends faster than states are taken: without these bounds hundreds of megabytes would wait in memory.
+_RESTORE = {
+    "enable.partition.eof": True,
+    "fetch.wait.max.ms": 10,
+    "fetch.message.max.bytes": 1 << 20,
+    "fetch.max.bytes": 4 << 20,
+    "queued.max.messages.kbytes": 8 << 10,
+}
 
 #: Takes one record: its key, and its value or None for one that is no more.
 Take = Callable[[bytes, bytes | None], None]
@@ -126,8 +134,7 @@ class StateLog:
 
     def _restore(self, topic: str, take: Take) -> None:
         """Read the partition from its start to its end: nobody else appends any more."""
-        overrides = {"enable.partition.eof": True, "fetch.wait.max.ms": 10}
-        consumer = Consumer(consumer_config(self._bootstrap_servers, f"{self._group_id}-restore", **overrides))
+        consumer = Consumer(consumer_config(self._bootstrap_servers, f"{self._group_id}-restore", **_RESTORE))
         start = TopicPartition(topic, self._partition, OFFSET_BEGINNING)
         try:
             # Asking first makes the client connect: assigning alone leaves it waiting for its next second.

@@ -224,7 +224,7 @@ class Worker:
         ended = EndedStore(Path(tempfile.mkdtemp(prefix=f"{partition}-", dir=self._folder)))
         restoring = Restoring(log.log_id, self._registry.fetch, ended)
         try:
-            restore = partial(self._restore, state_log, restoring)
+            restore = partial(self._restore, partition, state_log, restoring)
             found = await asyncio.get_running_loop().run_in_executor(self._threads, restore)
         except Unavailable:
             ended.close()
@@ -242,7 +242,7 @@ class Worker:
         restored = f"{restoring.records} states restored in {monotonic() - started_s:.1f} s, {len(table)} sessions open"
         _log.info("partition %s: %s", partition, restored)
 
-    def _restore(self, state_log: StateLog, restoring: Restoring) -> Restored:
+    def _restore(self, partition: int, state_log: StateLog, restoring: Restoring) -> Restored:
         """Fence out the former owner, then learn all it knew: its states and counters, and the budgets it had read.
 
         Blocking. Raises Unavailable when the partition is released meanwhile.
@@ -251,7 +251,7 @@ class Worker:
         if self._overseer is None:
             return Restored([], -1, [])
         self._overseer.catch_up()
-        return restoring.finish(self._codec.decoder, self._overseer.decode(state_log.counters()))
+        return restoring.finish(partition, self._codec.decoder, self._overseer.decode(state_log.counters()))
 
     async def _mend(self, reason: Unavailable) -> None:
         """Fetch the schema that is wanted, or else wait: whatever is away may be back."""

@@ -23,11 +23,6 @@ class Observer:
         self._partition = partition
         self._enforcement = enforcement
 
-    def recovered(self, state: SessionState) -> None:
-        """Take an open session as it was restored."""
-        if not state.imported and not state.ended:
-            self._enforcement.opened(OpenSession.of(state, self._partition))
-
     def observe(
         self,
         event: SessionEvent,

@@ -138,8 +138,8 @@ class Overseer:
         self.enforcement.sums.merge(found.counters)
         meter = self._meters[log.partition] = Meter(log.log_id, found.counters, found.folded_to)
         observer = Observer(log.partition, meter, self.enforcement)
-        for state in found.open_states:
-            observer.recovered(state)
+        for session in found.open_sessions:
+            self.enforcement.opened(session)
         self.enforcement.sums.publish_all()
         self.wake()
         return observer

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from sys import intern
 from typing import TypeVar
 
 from procurator.budgets import Spend
@@ -31,7 +32,8 @@ class OpenSession:
     def of(cls, state: SessionState, partition: int) -> "OpenSession":
         return cls(
             state.session_id,
-            Owner(state.org_id, state.agent_id, state.owner_team_id),
+            # Of a hundred thousand sessions few owners differ: their names are kept once.
+            Owner(intern(state.org_id), intern(state.agent_id), intern(state.owner_team_id)),
             partition,
             state.parent_session_id,
             state.timeout_s,

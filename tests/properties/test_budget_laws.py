@@ -26,6 +26,7 @@ from procurator.session_state import SessionState
 from procurator.stream_processors.budgets.enforcement import Enforcement
 from procurator.stream_processors.budgets.index import Owner, concerns
 from procurator.stream_processors.budgets.observer import Observer
+from procurator.stream_processors.budgets.sessions import OpenSession
 from procurator.stream_processors.budgets.sums import Sums
 from procurator.stream_processors.partition import Log, PublishPolicy, SessionPartition, StateCodec
 
@@ -144,7 +145,8 @@ class Model:
         meter = Meter(f"log:{partition}", own, max((state.as_of_offset for state in restored), default=-1))
         observer = Observer(partition, meter, self.enforcement)
         for state in restored:
-            observer.recovered(state)
+            if not state.imported and not state.ended:
+                self.enforcement.opened(OpenSession.of(state, partition))
         log, table = Log(f"log:{partition}", partition, PARTITIONS), dict(self.states[partition])
         return SessionPartition(log, table, _CODEC, _DECODER, PublishPolicy(2.0, 0.0), observer)
 

@@ -30,7 +30,7 @@ def test_open_sessions_are_in_memory_and_ended_ones_put_away() -> None:
     for gone in (b"purged", b"dropped"):
         restoring.take(gone, None)
     mine, other = (Counter(CounterKey("b1", 0, log_id), "acme", 0) for log_id in (LOG_ID, "another log"))
-    found = restoring.finish(Decoder(STATE, lambda _: STATE.text), [mine, other])
-    assert [state.session_id for state in found.open_states] == ["waits"]
+    found = restoring.finish(2, Decoder(STATE, lambda _: STATE.text), [mine, other])
+    assert [(session.session_id, session.partition) for session in found.open_sessions] == [("waits", 2)]
     assert (list(restoring.open), list(ended)) == (["waits"], ["ends"])
     assert (found.folded_to, found.counters, restoring.records) == (9, [mine], 5)
