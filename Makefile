@@ -21,9 +21,9 @@ check: setup ## formatting, lint, types, architecture
 	$(BIN)/lint-imports
 
 test: check ## unit and property tests, then integration on the real stack, then the browser
-	$(BIN)/pytest tests/unit tests/properties
+	$(BIN)/pytest -n 2 tests/unit tests/properties
 	$(BIN)/procurator fetch
-	$(BIN)/pytest tests/integration -m "not soak"
+	$(BIN)/pytest -n 2 --dist loadfile tests/integration -m "not soak"
 	$(BIN)/pytest tests/browser
 
 soak: setup ## the longer campaigns
@@ -34,7 +34,7 @@ demo: setup ## the whole stack with a simulated fleet, in the foreground
 	$(BIN)/procurator demo
 
 bench: setup ## every benchmark, one after the other
-	for name in producer stream sink e2e verify; do $(BIN)/procurator bench $$name || exit; done
+	for name in producer stream sink e2e verify query live; do $(BIN)/procurator bench $$name || exit; done
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --no-annotate --python-version 3.11
 
