@@ -50,7 +50,7 @@ class ExportSource:
         Raises Unavailable when ClickHouse does not answer, or not to the end.
         """
         sql, parameters = query.to_sql()
-        params = {**bound(parameters), "default_format": FORMATS[format]}  # type: ignore[arg-type]
+        params = {**bound(self._resolved(parameters)), "default_format": FORMATS[format]}  # type: ignore[arg-type]
         try:
             with self._client.stream("POST", self._url, params=params, content=sql.encode()) as response:
                 if response.is_error or "X-ClickHouse-Exception-Code" in response.headers:
@@ -59,3 +59,21 @@ class ExportSource:
                 yield response.iter_raw(256 * 1024)
         except httpx.TransportError as error:
             raise Unavailable(f"ClickHouse at {self._url} does not answer: {error or type(error).__name__}") from error
+
+    def _resolved(self, parameters: Parameters) -> Parameters:
+        """Return the parameters, the words in place of each `WordsBegun`."""
+        return {
+            name: self._words(value) if isinstance(value, WordsBegun) else value for name, value in parameters.items()
+        }
+
+    def _words(self, begun: WordsBegun) -> tuple[str, ...]:
+        sql, parameters = begun.to_sql()
+        params = {**bound(parameters), "default_format": "TSV"}  # type: ignore[arg-type]
+        response = self._client.post(self._url, params=params, content=sql.encode())
+        if refused := refusal(self._url, response):
+            raise refused
+        words = tuple(response.text.split())
+        if len(words) > WORDS_MAX:
+            message = f"more than {WORDS_MAX:,} words begin with {begun.beginning!r}: write more of it"
+            raise SearchError("q", message, "q=reimburse*")
+        return words

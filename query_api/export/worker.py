@@ -60,8 +60,9 @@ class ExportWorker:
                 job = self._patiently(job, lambda job, part=part: self._write(job, part))  # type: ignore[misc]
             return self._complete(job)
         except Cancelled:
+            job = self._saved(job, status=ExportStatus.CANCELLED, files=(), completed_at=_now())
             self._store.remove_files(job)
-            return self._saved(job, status=ExportStatus.CANCELLED, files=(), completed_at=_now())
+            return job
         except (UserError, Fatal, OSError) as error:
             return self._saved(job, status=ExportStatus.FAILED, message=str(error), completed_at=_now())
 

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import re
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -31,6 +33,7 @@ class Publisher:
     kafka: str
     registry: str
     ids: dict[str, int] = field(default_factory=dict)
+    in_batch: bool = False
 
     def __post_init__(self) -> None:
         registry = Registry(self.registry)
@@ -42,6 +45,14 @@ class Publisher:
         for record in records:
             value = load_schema(topic.schema).encode(record, self.ids[topic.schema])
             self._producer.produce(topic.name, value, record["session_id"])
+        assert self.in_batch or self._producer.flush(20) == 0
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Send in this block without waiting for each."""
+        self.in_batch = True
+        yield
+        self.in_batch = False
         assert self._producer.flush(20) == 0
 
 
@@ -73,6 +84,12 @@ class Agent:
 
     def start(self, **payload: Any) -> None:
         self.say("SessionStarted", agent_name="Billing", initiator="USER", origin="API", user_id="ada", **payload)
+
+    def turns(self, count: int, content: str) -> None:
+        """Record turns as fast as Kafka takes them."""
+        with self.publisher.batch():
+            for index in range(count):
+                self.turn(index, content)
 
     def turn(self, index: int, content: str) -> None:
         self.say("TurnRecorded", turn_index=index, role="ASSISTANT", content=content)
@@ -219,8 +236,13 @@ async def test_live_entries_are_those_of_the_ledger(api: Api, new_agent: Callabl
         agent.turn(0, "live")
         agent.end()
         live = [one.data for one in await take(heard, lambda one: one.name == "end") if one.name == "event"]
-    await api.known(agent.session_id, "COMPLETED")
-    entries = (await api.client.get(f"/v1/sessions/{agent.session_id}/events")).json()["items"]
+    entries: list[dict[str, Any]] = []
+
+    async def are_there() -> bool:
+        entries[:] = (await api.client.get(f"/v1/sessions/{agent.session_id}/events")).json()["items"]
+        return len(entries) == 3
+
+    await until(are_there)
     unknown = ("leaf_index", "leaf_hash", "flags")
     assert all(entry[name] is None for entry in live for name in unknown)
     assert [{**entry, **dict.fromkeys(unknown)} for entry in entries[1:]] == live
@@ -274,6 +296,45 @@ async def test_the_list_shows_what_matches_and_what_leaves(api: Api, new_agent: 
         ("gone", agent.session_id),
         ("state", second.session_id),
     }
+
+
+async def test_a_slow_listener_is_dropped_with_a_reason_and_resumes(
+    api: Api, stack: Stack, new_agent: Callable[..., Agent]
+) -> None:
+    agent, turns = new_agent(), 3_000
+    agent.start()
+    await api.known(agent.session_id)
+    path = f"/v1/sessions/{agent.session_id}/stream"
+    with socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.settimeout(TIMEOUT_S)
+        address = httpx.URL(stack.api_url)
+        slow.connect((address.host, address.port))
+        slow.sendall(
+            f"GET {path} HTTP/1.1\r\nHost: {address.host}\r\nAuthorization: Bearer {stack.admin_key}\r\n\r\n".encode()
+        )
+        assert b"event: event" in await asyncio.to_thread(_read_until, slow, b"event: event")
+        agent.turns(turns, "x" * 4_000)  # nobody reads them, so they wait in the server
+        rest = await asyncio.to_thread(_read_until, slow, b"event: dropped")
+    assert b'"reason":"slow"' in rest
+    last_id = rest.rpartition(b"\nid: ")[2].partition(b"\n")[0].decode()
+    got = [int(number) for number in re.findall(rb'"sequence":(\d+),"occurred_at":"[^"]*","event":', rest)]
+    agent.end()
+    async with api.stream(path, last_id) as heard:
+        resumed = sequences(await take(heard, lambda one: one.name == "end"))
+    assert len(resumed) > 100
+    assert got[-1] + 1 == resumed[0]
+    assert resumed == list(range(resumed[0], turns + 2))
+
+
+def _read_until(connection: socket.socket, mark: bytes) -> bytes:
+    """Return what comes until ``mark`` and the end of its line has come."""
+    received = bytearray()
+    while (at := received.rfind(mark)) < 0 or b"\n\n" not in received[at:]:
+        piece = connection.recv(1 << 16)
+        assert piece, "the connection was closed"
+        received += piece
+    return bytes(received)
 
 
 @pytest.mark.parametrize(
