@@ -36,6 +36,10 @@ class RemoteLedger:
         """Return a session's bundle as the bytes of its file."""
         return self._get(f"/v1/sessions/{session_id}/seal").content
 
+    def export(self, session_id: str) -> bytes:
+        """Return a session's export as the bytes of its file."""
+        return self._get(f"/v1/sessions/{session_id}/export").content
+
     def _get(self, path: str, params: dict[str, int] | None = None) -> httpx.Response:
         try:
             response = self._client.get(path, params=params)
