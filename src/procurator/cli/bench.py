@@ -25,6 +25,7 @@ class Benchmark(StrEnum):
     VERIFY = "verify"
     LIVE = "live"
     RECOVERY = "recovery"
+    PROOF = "proof"
 
 
 def register(app: typer.Typer) -> None:

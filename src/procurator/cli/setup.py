@@ -44,7 +44,7 @@ def register(app: typer.Typer) -> None:
                 ("schemas", lambda: _schemas(registry)),
                 ("tables", lambda: _tables(clickhouse)),
                 ("prices", lambda: _prices(chosen, registry, prices)),
-                ("signing key", lambda: _signing_key(chosen)),
+                ("signing key", lambda: signing_key(chosen)),
             ):
                 print(f"{area}: {_patiently(work, until_s)}", flush=True)
         finally:
@@ -116,8 +116,8 @@ def _prices(settings: "Settings", registry: "Registry", own: Path | None) -> str
     return f"{len(changes)} models published, in force {when}"
 
 
-def _signing_key(settings: "Settings") -> str:
-    """Have a signing key, unless the signer's folder is on another machine."""
+def signing_key(settings: "Settings") -> str:
+    """Have a signing key, and say which; where the signer's folder cannot be written, it is left to the signer."""
     from procurator.key_files import ensure_signer
 
     try:

@@ -21,6 +21,11 @@ from procurator.topics import SESSION_STATE
 
 _FLUSH_S = 30.0
 _SYNC = "SETTINGS mutations_sync = 2"
+_PURGED = (
+    "session_id IN (SELECT arrayJoin(JSONExtract(assumeNotNull(body), 'session_ids', 'Array(UUID)'))"
+    " FROM ledger_control WHERE kind = 'Purge')"
+)
+_WITHOUT_ENTRY = f"session_id NOT IN (SELECT session_id FROM events WHERE {_PURGED})"
 
 
 class Removal:
@@ -49,6 +54,17 @@ class Removal:
                 again = {purge["purge_id"] for purge in self.pending()}
                 self._desk.record(PURGE, [_completion(purge) for purge in purges if purge["purge_id"] in again])
         return len(purges)
+
+    def sweep(self) -> int:
+        """Remove states of purged sessions that a sink has read again, from before their tombstones; return how many.
+
+        A session with an entry keeps its state: its events came after the purge.
+        """
+        rows = self._clickhouse.rows(f"SELECT toString(session_id) FROM sessions WHERE {_PURGED} AND {_WITHOUT_ENTRY}")
+        sessions = sorted({session_id for (session_id,) in rows})
+        for at in range(0, len(sessions), IDS_MAX):
+            self._forget(sessions[at : at + IDS_MAX])
+        return len(sessions)
 
     def _remove(self, sessions: Sequence[str], recorded: set[tuple[str, int]]) -> None:
         present = leaves_of(self._clickhouse, sessions)

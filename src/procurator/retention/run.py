@@ -56,6 +56,7 @@ def run(parts: Parts, policy: RetentionPolicy, purge: Purge, now_us: int) -> Don
         resumed = len(parts.removal.pending())
         undone = undo_unsigned(parts.desk, purge.exports) if purge.exports else 0
     parts.removal.carry_out()
+    parts.removal.sweep()
     batches = Due(parts.clickhouse, policy, now_us).batches(in_force(parts.desk.bodies(LEGAL_HOLD)).values())
     first = next(batches, [])
     if first or resumed:

@@ -1,7 +1,7 @@
 """IO: what a purge removes in numbers, for those who must still add up: reconcile, budgets, finops.
 
-The text goes into the signed purge; the view ``purged_spend`` shows it as rows (sink/migrations/0009_retention.sql). A row is of one
-log, broker's day and quarter of an hour in which budgets were charged: every time zone's midnight is one's beginning.
+The text goes into the signed purge; the view ``purged_spend`` shows it as rows (migration 0009). A row is of one log,
+broker's day and quarter of an hour in which budgets were charged: every time zone's midnight is one's beginning.
 """
 
 import json
