@@ -7,8 +7,12 @@ AvroSerializer and its Producer with the same settings and a delivery callback. 
 - ``events_per_s``: from the first event until Kafka has confirmed the last, Kafka on the same machine.
 - ``events_per_core_s``: the same events by the processor time of this process alone, librdkafka's threads included.
 - ``caller_us``: duration of one call at a tenth of that rate, as an agent sees it.
+- ``spool_events_per_s``: Kafka away, the same events until each group of 1,000 is on disk and synced.
+- ``import_ms``, ``idle_mib``: a new process that imports the SDK, and one that has a session open, beyond Python's own.
 """
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,6 +38,8 @@ _SESSIONS = 16
 _CALLS = 20_000
 _BURST = 50
 _PAUSE_S = 0.005
+_SPOOLED = 50_000
+_GROUP = 1_000
 
 Send = Callable[[int], None]
 Finish = Callable[[], None]
@@ -58,11 +64,14 @@ def run(events: int = 100_000, kafka: str | None = None, registry: str | None = 
             theirs.append(_measure(events, *_plain(bootstrap_servers, registry_url, records)))
         caller_us = _calls(*_sdk(bootstrap_servers, registry_url, records))
         peer_us = _calls(*_plain(bootstrap_servers, registry_url, records))
+        process = _process(bootstrap_servers, registry_url)
     answer, peer = _summary(ours), _summary(theirs)
     return {
         **answer,
         "events": events,
         "caller_us": caller_us,
+        "spool_events_per_s": _spooled(records),
+        **process,
         "peer": {"name": "confluent-kafka with its AvroSerializer", **peer, "caller_us": peer_us},
         "ratio": round(answer["events_per_s"] / peer["events_per_s"], 2),
     }
@@ -174,6 +183,51 @@ def _calls(send: Send, finish: Finish) -> dict[str, float]:
     finish()
     took.sort()
     return {f"p{percent}": round(took[len(took) * percent // 100], 1) for percent in (50, 95, 99)}
+
+
+def _spooled(records: list[dict[str, Any]]) -> int:
+    """Return how many events a second become durable in groups while there is no Kafka."""
+    contents = [record["payload"][1]["content"] for record in records]
+    with TemporaryDirectory(prefix="procurator-bench-spool-") as folder:
+        nowhere = "127.0.0.1:9"
+        procurator = Procurator(
+            kafka_bootstrap_servers=nowhere,
+            schema_registry_url=f"http://{nowhere}",
+            spool_dir=folder,
+            control=False,
+            environment={},
+        )
+        session = procurator.session(agent="bench").start()
+        procurator.confirm(30)
+        began_s = time.perf_counter()
+        for number, text in enumerate(islice(cycle(contents), _SPOOLED), 1):
+            session.turn("assistant", text)
+            if number % _GROUP == 0:
+                procurator.confirm(30)
+        took_s = time.perf_counter() - began_s
+        if procurator.close(0) < _SPOOLED:
+            raise AssertionError("events are not on disk")
+    return round(_SPOOLED / took_s)
+
+
+def _process(bootstrap_servers: str, registry_url: str) -> dict[str, float]:
+    """Return what the SDK adds to a process: ms of its import, and MiB while a session is open."""
+    script = (
+        "import resource, sys, time\n"
+        "def mib(): return int(open('/proc/self/statm').read().split()[1]) * resource.getpagesize() / 2**20\n"
+        "before, began = mib(), time.perf_counter()\n"
+        "from procurator.producers import Procurator\n"
+        "took = time.perf_counter() - began\n"
+        "p = Procurator(kafka_bootstrap_servers=sys.argv[1], schema_registry_url=sys.argv[2], environment={})\n"
+        "p.connect(); s = p.session(); s.start(); p.flush()\n"
+        "print(took * 1000, mib() - before)\n"
+    )
+    command = [sys.executable, "-c", script, bootstrap_servers, registry_url]
+    runs = [subprocess.run(command, check=True, capture_output=True, text=True).stdout.split() for _ in range(_ROUNDS)]
+    return {
+        "import_ms": round(median(float(took) for took, _ in runs), 1),
+        "idle_mib": round(median(float(mib) for _, mib in runs), 1),
+    }
 
 
 def _summary(rounds: list[Figures]) -> dict[str, Any]:
