@@ -29,6 +29,7 @@ from procurator.query_api.routes import (
     metrics,
     session_parts,
     sessions,
+    spend,
     termination,
 )
 from procurator.query_api.services import Services
@@ -78,7 +79,20 @@ def create_app(settings: Settings, authenticator: Authenticator) -> FastAPI:
         app.add_middleware(CORSMiddleware, **cors(origins))
     app.add_middleware(RequestLog, metrics=figures)
     problems.install(app)
-    for module in (health, metrics, sessions, session_parts, ledger, budgets, termination, keys, audit, live, exports):
+    for module in (
+        health,
+        metrics,
+        sessions,
+        session_parts,
+        ledger,
+        budgets,
+        termination,
+        keys,
+        audit,
+        live,
+        exports,
+        spend,
+    ):
         app.include_router(module.router)
     ui.install(app, settings)
     problems.describe(app)

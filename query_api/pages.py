@@ -15,10 +15,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from procurator.errors import UserError
 from procurator.query_api.queries.base import PAGE_BYTES_MAX, PageQuery, Row
+from procurator.query_api.search.filter import SessionFilter
 
 CURSOR_CHARS_MAX = 1024
 #: Fields that differ between the pages of one list, or between those who read it.
-_NOT_IDENTITY = {"scope", "limit", "after"}
+_NOT_IDENTITY = {"scope", "limit", "after", "candidates", "body_chars"}
 
 
 class BadCursor(UserError):
@@ -59,4 +60,12 @@ def _fingerprint(query: PageQuery) -> str:
     identity = {
         field.name: getattr(query, field.name) for field in dataclasses.fields(query) if field.name not in _NOT_IDENTITY
     }
-    return hashlib.sha256(orjson.dumps([type(query).__name__, identity])).hexdigest()[:16]
+    dumped = orjson.dumps([type(query).__name__, identity], _digest_of, orjson.OPT_PASSTHROUGH_DATACLASS)
+    return hashlib.sha256(dumped).hexdigest()[:16]
+
+
+def _digest_of(search: Any) -> str:
+    """A filter stands in a fingerprint by its digest, so that the order of its terms does not matter."""
+    if isinstance(search, SessionFilter):
+        return search.digest()
+    raise TypeError(f"{type(search).__name__} has no place in a cursor")

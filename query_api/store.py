@@ -12,7 +12,8 @@ import orjson
 from procurator.clickhouse import bound, refusal
 from procurator.config import Settings
 from procurator.errors import Fatal, Unavailable, UserError
-from procurator.query_api.queries.base import Query, Row
+from procurator.query_api.queries.base import Parameters, Query, Row
+from procurator.query_api.search.begun import WordsBegun
 
 _SETTINGS = {
     "default_format": "JSONEachRow",
@@ -55,7 +56,17 @@ class Store:
         Raises Unavailable when ClickHouse does not answer, is overloaded, lets us not in or has no tables yet.
         """
         sql, parameters = query.to_sql()
-        return await self._select(sql, parameters)
+        return await self._select(sql, await self.resolved(parameters))
+
+    async def resolved(self, parameters: Parameters) -> Parameters:
+        """Return the parameters, the words in place of each `WordsBegun`. Raises SearchError when too many begin so."""
+        return {
+            name: await self._words(value) if isinstance(value, WordsBegun) else value
+            for name, value in parameters.items()
+        }
+
+    async def _words(self, begun: WordsBegun) -> tuple[str, ...]:
+        return begun.checked(row["token"] for row in await self._select(*begun.to_sql()))
 
     async def check(self) -> None:
         """Raise Unavailable unless queries can be answered."""

@@ -9,7 +9,8 @@ from procurator.clickhouse import bound, refusal
 from procurator.config import Settings
 from procurator.errors import Unavailable
 from procurator.query_api.export.job import FileFormat
-from procurator.query_api.queries.base import Query
+from procurator.query_api.queries.base import Parameters, Query
+from procurator.query_api.search.begun import WordsBegun
 
 _TIMEOUT_S = 120.0
 _SETTINGS = {
@@ -72,8 +73,4 @@ class ExportSource:
         response = self._client.post(self._url, params=params, content=sql.encode())
         if refused := refusal(self._url, response):
             raise refused
-        words = tuple(response.text.split())
-        if len(words) > WORDS_MAX:
-            message = f"more than {WORDS_MAX:,} words begin with {begun.beginning!r}: write more of it"
-            raise SearchError("q", message, "q=reimburse*")
-        return words
+        return begun.checked(response.text.split())

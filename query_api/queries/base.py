@@ -69,8 +69,8 @@ class PageQuery(Query):
     limit: int = LIMIT_DEFAULT
     after: tuple[Any, ...] | None = None
 
-    #: Python types of a key's parts.
-    key_type: ClassVar[tuple[type, ...]]
+    #: Types of a key's parts, as pydantic reads them.
+    key_type: ClassVar[tuple[Any, ...]]
 
     @staticmethod
     @abstractmethod

@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Any
 from uuid import UUID
 
-from procurator.clock import to_us
+from pydantic import Field
+
 from procurator.query_api.queries.base import PageQuery, Query, Statement
+from procurator.query_api.search.fields import MEASURES
+from procurator.query_api.search.filter import EVERYTHING, SessionFilter
 
 #: Columns of the table ``sessions`` that an item of the list shows as they are.
 LIST_COLUMNS = (
@@ -64,35 +68,66 @@ LIST_COLUMNS = (
     "as_of_offset",
     "as_of",
 )
-_EPOCH = "toDateTime64(0, 6, 'UTC')"
+
+
+class Sort(StrEnum):
+    """What a list is ordered by; sessions of which it is unknown stand last."""
+
+    STARTED = "started"
+    COST = "cost"
+    DURATION = "duration"
+    TOKENS = "tokens"
+
+
+class Order(StrEnum):
+    """Which way."""
+
+    DESC = "desc"
+    ASC = "asc"
+
+
+#: Stand for "unknown" at the end of either order: beyond every value, and within the columns' types.
+_BELOW_ALL, _ABOVE_ALL = -1, 2**61
+_SortKey = Annotated[Decimal, Field(ge=_BELOW_ALL, le=_ABOVE_ALL, decimal_places=18)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ListSessions(PageQuery):
-    """Sessions, newest start first; one whose start has not been seen stands last."""
+    """The sessions in ``search``, newest start first unless told otherwise.
 
-    key_type = (datetime, UUID)
+    ``candidates``: those that `SessionFilter.candidates` lets through.
+    """
+
+    key_type = (_SortKey, UUID)
+    search: SessionFilter = EVERYTHING
+    sort: Sort = Sort.STARTED
+    order: Order = Order.DESC
+    candidates: bool = False
 
     def render(self, statement: Statement) -> str:
-        conditions = []
+        measure = MEASURES[self.sort]
+        unknown = _BELOW_ALL if self.order is Order.DESC else _ABOVE_ALL
+        key = f"ifNull({measure.sql}, {unknown})"
+        conditions = [*(self.search.candidates if self.candidates else self.search.conditions)(statement)]
         if self.after is not None:
-            started_at, session_id = self.after
-            us = statement.bind("after_started_us", "Int64", to_us(started_at))
-            last = statement.bind("after_session_id", "UUID", str(session_id))
-            conditions.append(
-                f"(ifNull(started_at, {_EPOCH}), session_id) < (fromUnixTimestamp64Micro({us}, 'UTC'), {last})"
-            )
+            value, session_id = self.after
+            text = f"{value:f}" if self.sort is Sort.COST else str(int(value))
+            last = statement.bind("after_key", measure.clickhouse_type, text)
+            session = statement.bind("after_session_id", "UUID", str(session_id))
+            sign = "<" if self.order is Order.DESC else ">"
+            conditions.append(f"({key}, session_id) {sign} ({last}, {session})")
         limit = statement.bind("limit", "UInt32", self.limit + 1)
+        order = self.order.upper()
         return (
-            f"SELECT {', '.join(LIST_COLUMNS)}\n"
+            f"SELECT {', '.join(LIST_COLUMNS)}, toString({key}) AS sort_key\n"
             f"FROM {statement.rows('sessions FINAL', *conditions)}\n"
-            f"ORDER BY ifNull(started_at, {_EPOCH}) DESC, session_id DESC\n"
+            f"ORDER BY {key} {order}, session_id {order}\n"
             f"LIMIT {limit}"
         )
 
     @staticmethod
     def key_of(row: Mapping[str, Any]) -> tuple[str | int, ...]:
-        return row["started_at"] or "1970-01-01T00:00:00.000000Z", row["session_id"]
+        return row["sort_key"], row["session_id"]
 
 
 @dataclass(frozen=True, kw_only=True)

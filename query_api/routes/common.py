@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -26,6 +26,9 @@ PROBLEMS = responses(
 NOT_FOUND = responses(HTTPStatus.NOT_FOUND)
 
 
+PageQueryT = TypeVar("PageQueryT", bound=PageQuery)
+
+
 class NoParameters(BaseModel):
     """A route that takes no query parameters: one that is given is named, not ignored."""
 
@@ -42,7 +45,7 @@ class PageParameters(BaseModel):
         None, max_length=CURSOR_CHARS_MAX, description="`next_cursor` of the page before; the first page without it."
     )
 
-    def of(self, query: PageQuery) -> PageQuery:
+    def of(self, query: PageQueryT) -> PageQueryT:
         """Return ``query`` for this page. Raises BadCursor."""
         after = None if self.cursor is None else pages.decode(query, self.cursor)
         return replace(query, limit=self.limit, after=after)

@@ -9,7 +9,7 @@ from procurator.query_api.queries.base import Statement
 from procurator.query_api.search.errors import SearchError
 from procurator.query_api.search.fields import MEASURES, Record
 from procurator.query_api.search.terms import AnyOf, Compare, Is, LabelIs, Operator, ToolEnded
-from procurator.query_api.search.text import Text
+from procurator.query_api.search.text import How, Text
 
 Term = AnyOf | LabelIs | ToolEnded | Compare | Is | Text
 
@@ -51,6 +51,22 @@ class SessionFilter:
         """Return the SQL conditions over the table ``sessions`` (read with FINAL), every value bound."""
         return tuple(term.condition(statement) for term in self.terms)
 
+    def candidates(self, statement: Statement) -> tuple[str, ...]:
+        """Return conditions that are quick to judge: of a phrase only that some record has its words.
+
+        Sessions in the filter meet them; of those that meet them, `phrases` tell which are in it.
+        """
+        quick = (term for term in self.terms if term not in self.phrases or not term.negated)
+        return tuple(
+            term.condition(statement, How.BY_ITS_WORDS) if isinstance(term, Text) else term.condition(statement)
+            for term in quick
+        )
+
+    @property
+    def phrases(self) -> tuple[Text, ...]:
+        """The phrases, excluded ones among them: what can only be judged by reading texts."""
+        return tuple(term for term in self.terms if isinstance(term, Text) and term.is_phrase)
+
     @property
     def texts(self) -> tuple[Text, ...]:
         """The words and phrases that must be there: what a hit shows."""
@@ -84,3 +100,7 @@ class SessionFilter:
                 f"the range is upside down: from {measure.show(max(lower))} to {measure.show(min(upper))}",
                 f"{name}>={measure.show(min(upper))} {name}<{measure.show(max(lower))}",
             )
+
+
+#: No condition at all.
+EVERYTHING = SessionFilter()

@@ -86,6 +86,7 @@ RULES = {
     ("DELETE", "/v1/keys/{key_id}"): Rule(ADMIN, 404, by_org=True),
     ("GET", "/v1/audit"): Rule(ADMIN),
     ("GET", "/v1/sessions/facets"): Rule(READ),
+    ("GET", "/v1/spend"): Rule(READ),
     ("GET", _SESSION + "/children"): Rule(READ, 404),
     ("GET", _SESSION + "/export"): Rule(EXPORT, 404),
     ("GET", "/v1/schemas/export.json"): Rule(READ),

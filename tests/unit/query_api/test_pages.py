@@ -2,7 +2,7 @@
 
 import base64
 from dataclasses import replace
-from datetime import UTC, datetime
+from decimal import Decimal
 from uuid import UUID
 
 import orjson
@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from procurator.access import Scope
 from procurator.query_api.pages import BadCursor, cut, decode, encode
 from procurator.query_api.queries.base import PAGE_BYTES_MAX
-from procurator.query_api.queries.sessions import ListSessions
+from procurator.query_api.queries.sessions import ListSessions, Sort
 from procurator.query_api.queries.turns import ListTurns
+from procurator.query_api.search import parse
 
 _ID = UUID("0f9d6a8e-52d1-4a8e-9c1b-3a7d1f0b2c4d")
 _SESSIONS = ListSessions(scope=Scope.everywhere(), limit=2)
@@ -22,8 +23,17 @@ _TURNS = ListTurns(scope=Scope.everywhere(), session_id=_ID, limit=2)
 
 
 def test_a_cursor_gives_back_its_key_typed() -> None:
-    cursor = encode(_SESSIONS, ("2026-11-22T16:08:00.000001Z", str(_ID)))
-    assert decode(_SESSIONS, cursor) == (datetime(2026, 11, 22, 16, 8, 0, 1, UTC), _ID)
+    cursor = encode(_SESSIONS, ("0.000000000000000001", str(_ID)))
+    assert decode(_SESSIONS, cursor) == (Decimal(1).scaleb(-18), _ID)
+
+
+def test_a_cursor_is_of_its_filters_and_order_whatever_order_the_filters_are_given_in() -> None:
+    found = replace(_SESSIONS, search=parse("agent:a cost>1"))
+    cursor = encode(found, ("5", str(_ID)))
+    assert decode(replace(found, search=parse("cost>1 agent:a")), cursor) == (Decimal(5), _ID)
+    for other in (_SESSIONS, replace(found, search=parse("agent:a cost>2")), replace(found, sort=Sort.COST)):
+        with pytest.raises(BadCursor, match="belongs to another list or other filters"):
+            decode(other, cursor)
 
 
 @given(st.integers(0, 2**32 - 1), st.text(max_size=50), st.integers(0, 2**63))
@@ -46,7 +56,9 @@ def test_what_is_no_cursor_is_named_as_such(text: str) -> None:
         decode(_TURNS, text)
 
 
-@pytest.mark.parametrize("key", [[], ["x"], ["2026-11-22T16:08:00Z"], ["now", str(_ID)], [1, 2, 3], [None, None]])
+@pytest.mark.parametrize(
+    "key", [[], ["x"], ["1"], ["now", str(_ID)], ["1e99", str(_ID)], ["NaN", str(_ID)], [1, 2, 3], [None, None]]
+)
 def test_a_key_of_another_shape_is_refused(key: list[object]) -> None:
     fingerprint = orjson.loads(base64.b64decode(encode(_SESSIONS, ()) + "=="))[0]
     forged = base64.urlsafe_b64encode(orjson.dumps([fingerprint, *key])).decode()

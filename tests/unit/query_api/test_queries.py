@@ -7,6 +7,7 @@ import os
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from uuid import UUID
 
@@ -19,7 +20,10 @@ from procurator.query_api.queries.base import PageQuery, Query, Statement
 from procurator.query_api.queries.budgets import BudgetHistory, OpenSessions
 from procurator.query_api.queries.calls import ListModelCalls, ListToolCalls
 from procurator.query_api.queries.entries import LaterEvents, ListEntries
-from procurator.query_api.queries.sessions import ListSessions, PublishedState, SessionExists
+from procurator.query_api.queries.facets import CountByListed, CountByName, SessionTotals
+from procurator.query_api.queries.matches import Hits, PhrasesHeld
+from procurator.query_api.queries.sessions import ListSessions, Order, PublishedState, SessionExists, Sort
+from procurator.query_api.queries.spend import Spend
 from procurator.query_api.queries.turns import ListTurns
 from procurator.query_api.search import parse
 
@@ -27,9 +31,23 @@ _GOLDEN = Path(__file__).with_name("golden")
 _ID = UUID("0f9d6a8e-52d1-4a8e-9c1b-3a7d1f0b2c4d")
 _TEAMS = Scope.of_teams("acme", ["payments"])
 _STARTED = datetime(2026, 11, 22, 16, 8, tzinfo=UTC)
+_SEARCH = 'agent:a,b label:env=prod tool:get_order=ERROR cost>0.5 -is:imported word "two words" -"not these"'
 
 _QUERIES: dict[str, Query] = {
-    "list_sessions": ListSessions(scope=_TEAMS, limit=50, after=(_STARTED, _ID)),
+    "list_sessions": ListSessions(scope=_TEAMS, limit=50, after=(Decimal(1795363680000000), _ID)),
+    "search_sessions": ListSessions(
+        scope=_TEAMS, limit=50, search=parse(_SEARCH), sort=Sort.COST, order=Order.ASC, after=(Decimal("0.5"), _ID)
+    ),
+    "search_candidates": ListSessions(scope=_TEAMS, limit=50, search=parse(_SEARCH), candidates=True),
+    "phrases_held": PhrasesHeld(scope=_TEAMS, session_ids=(str(_ID),), texts=parse(_SEARCH).phrases),
+    "hits": Hits(scope=_TEAMS, session_ids=(str(_ID),), texts=parse(_SEARCH).texts, chars=20_000),
+    "session_totals": SessionTotals(scope=_TEAMS, search=parse("agent:billing")),
+    "count_by_name": CountByName(scope=_TEAMS, search=parse("agent:billing")),
+    "count_by_listed": CountByListed(scope=_TEAMS, search=parse("agent:billing")),
+    "spend_total": Spend(scope=_TEAMS),
+    "spend_by_everything": Spend(
+        scope=_TEAMS, groups=("day", "user", "tool", "label:env"), search=parse("is:unpriced")
+    ),
     "list_sessions_first_everywhere": ListSessions(scope=Scope.everywhere(), limit=50),
     "published_state": PublishedState(scope=_TEAMS, session_id=_ID),
     "session_exists": SessionExists(scope=_TEAMS, session_id=_ID),
@@ -70,7 +88,7 @@ def test_every_table_is_read_in_scope(name: str) -> None:
 def test_what_is_bound_is_what_is_named(name: str) -> None:
     sql, parameters = _QUERIES[name].to_sql()
     assert set(re.findall(r"\{(\w+):", sql)) == set(parameters)
-    assert "acme" not in sql
+    assert not re.search("acme|billing|prod|get_order|word", sql)
     assert str(_ID) not in sql
 
 

@@ -1,0 +1,40 @@
+"""A hit's snippet: the piece of a text around what was searched, in parts of which some are marked. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from procurator.query_api.search.text import BODIES, Text
+from procurator.query_api.search.words import Span, marked
+
+SNIPPET_CHARS = 240
+_BEFORE_CHARS = 60
+_TURN = "TURN"
+_THINKING = "THINKING"
+_PARTS = {"ToolCallStarted": "TOOL_INPUT", "ToolCallCompleted": "TOOL_OUTPUT"}
+
+
+def hit_of(row: Mapping[str, Any], texts: Sequence[Text]) -> dict[str, Any]:
+    """Return the hit in a record (a row of `queries.matches.Hits`): where it is, and its snippet.
+
+    What stands beyond the part of a body that was read is not marked: the snippet is then the body's beginning.
+    """
+    searches = [(text.words, text.prefix) for text in texts]
+    found = [(body, row[body], marked(row[body], searches)) for body in BODIES if row[body]]
+    body, text, spans = next((hit for hit in found if hit[2]), found[0] if found else ("content", "", []))
+    part = _THINKING if body == "thinking" else _PARTS.get(row["kind"], _TURN)
+    return {**row, "part": part, "snippet": snippet(text, spans)}
+
+
+def snippet(text: str, spans: Sequence[Span]) -> list[dict[str, Any]]:
+    """Return the parts of ``text`` around the first span; an ellipsis stands where it goes on."""
+    begin = max(0, spans[0].begin - _BEFORE_CHARS) if spans else 0
+    end = min(len(text), begin + SNIPPET_CHARS)
+    parts: list[tuple[str, bool]] = [("…", False)] if begin else []
+    at = begin
+    for span in spans:
+        if span.begin >= end:
+            break
+        parts += [(text[at : span.begin], False), (text[span.begin : min(span.end, end)], True)]
+        at = min(span.end, end)
+    parts += [(text[at:end], False), ("…" if end < len(text) else "", False)]
+    return [{"text": piece, "hit": is_hit} for piece, is_hit in parts if piece]
