@@ -16,6 +16,7 @@ from procurator.control_entries import ControlEntry, Head, parse
 from procurator.errors import Unavailable
 from procurator.events import NAMESPACE
 from procurator.ledger_name import control_log_of
+from procurator.merkle import ProofError
 from procurator.registry import Registry
 from procurator.verify.bundle_format import Bundle, render
 from procurator.verify.seal import Sealer
@@ -64,8 +65,10 @@ class Proofs:
         """Return the ledger's origin and the proof. Raises ProofError for sizes that no proof connects."""
 
         def prove() -> tuple[str, list[bytes]]:
-            origin = claimed(self._feed.notes()[-1]).origin
-            return origin, self._sealer.consistency(origin, size1, size2)
+            newest = claimed(self._feed.notes()[-1])
+            if max(size1, size2) > newest.size:
+                raise ProofError(f"the newest checkpoint has size {newest.size}: nothing is signed beyond it")
+            return newest.origin, self._sealer.consistency(newest.origin, size1, size2)
 
         return await _aside(prove)
 
