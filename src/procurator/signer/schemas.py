@@ -61,7 +61,8 @@ class SchemaIds:
             except (UnknownSchema, ValueError, KeyError, TypeError) as error:
                 if not late:
                     log.warning("schema id %d in a ledgered record cannot be used: %s", schema_id, error)
-                self._unknown.pop(schema_id, None)  # and to the end of the line
+                self._new.discard(schema_id)  # nobody waits behind ids that were made up
+                self._unknown.pop(schema_id, None)  # to the end of the line
                 if len(self._unknown) < UNKNOWN_MAX:
                     self._unknown[schema_id] = None
             else:
