@@ -62,6 +62,36 @@ def test_the_cost_threshold_and_the_query_language(page: Page, world: Any) -> No
     expect(page.get_by_role("link", name="All sessions")).to_be_visible()
 
 
+def test_words_are_found_and_shown_in_their_place(page: Page, world: Any) -> None:
+    page.goto("/sessions?q=needle")
+    expect(page.locator("tr[data-session]")).to_have_count(1)
+    expect(page.locator("tr.hit mark")).to_have_text("needle")
+    page.locator("tr.hit a").first.click()
+    expect(page.locator("#turn-15555")).to_be_in_viewport()
+
+
+def test_facets_count_and_narrow(page: Page, world: Any, api: httpx.Client) -> None:
+    page.goto("/sessions")
+    facets = page.locator(".facets")
+    expect(facets.locator(".totals")).to_contain_text(re.compile(r"Sessions\s*1[0-9]{2}"))
+    failed = facets.locator("section", has_text="Status").get_by_role("link", name=re.compile("FAILED"))
+    count = int(failed.locator(".num").inner_text())
+    failed.click()
+    expect(page.locator(".chip")).to_have_text(re.compile("status:FAILED"))
+    expect(page.locator("tr[data-session]")).to_have_count(count)
+
+
+def test_columns_sort_both_ways(page: Page, world: Any) -> None:
+    page.goto("/sessions")
+    page.locator("#sessions thead").get_by_role("link", name="Tokens").click()
+    expect(page.locator("#sessions thead th", has_text="Tokens")).to_have_attribute("aria-sort", "descending")
+    tokens = [int(text.replace(",", "")) for text in page.locator("td.tokens").all_inner_texts()]
+    assert tokens == sorted(tokens, reverse=True)
+    page.locator("#sessions thead").get_by_role("link", name="Tokens").click()
+    tokens = [int(text.replace(",", "")) for text in page.locator("td.tokens").all_inner_texts()]
+    assert tokens == sorted(tokens)
+
+
 def test_a_search_that_cannot_be_read_says_what_would_do(page: Page) -> None:
     page.goto("/sessions?q=agent:")
     expect(page.get_by_role("alert")).to_contain_text("a value is missing at the end")

@@ -40,9 +40,13 @@ SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 WIDE, NARROW = ViewportSize(width=1440, height=900), ViewportSize(width=390, height=844)
 
 #: What reaches beyond the window and makes it scroll, rather than a region of its own.
-_TOO_WIDE = """() => document.documentElement.scrollWidth <= innerWidth + 1 ? [] :
-  [...document.querySelectorAll("main *, header *")].filter((e) => e.getBoundingClientRect().right > innerWidth + 1)
-    .slice(0, 8).map((e) => `${e.tagName}.${e.getAttribute("class")} ${e.getBoundingClientRect().right}`)"""
+_TOO_WIDE = """() => {
+  const right = (element) => element.getBoundingClientRect().right;
+  if (document.documentElement.scrollWidth <= innerWidth + 1) return [];
+  return [...document.querySelectorAll("main *")]
+    .filter((element) => right(element) > innerWidth + 1 && !element.closest(".scroll"))
+    .slice(0, 8).map((element) => `${element.tagName}.${element.getAttribute("class")} ${right(element)}`);
+}"""
 
 
 def _where(name: str, world: Any) -> str:

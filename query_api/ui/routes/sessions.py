@@ -1,6 +1,5 @@
 """The list of sessions."""
 
-from dataclasses import replace
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -9,14 +8,16 @@ from fastapi.responses import RedirectResponse
 from pydantic import ValidationError
 
 from procurator.access import Permission
-from procurator.query_api import pages
 from procurator.query_api.auth import Access, requires
-from procurator.query_api.models.sessions import Session, Status
-from procurator.query_api.routes.common import InService
+from procurator.query_api.models.search import FoundSession, Totals
+from procurator.query_api.models.sessions import Status
+from procurator.query_api.queries.sessions import ListSessions
+from procurator.query_api.routes import sessions as api
+from procurator.query_api.routes.common import InService, PageParameters
 from procurator.query_api.routes.filters import FilterParameters
 from procurator.query_api.search import SearchError, SessionFilter, parse, render
+from procurator.query_api.ui.in_process import answered
 from procurator.query_api.ui.page import PageRoute, Viewer
-from procurator.query_api.ui.queries.sessions import FoundSessions
 from procurator.query_api.ui.views import sessions as view
 
 router = APIRouter(route_class=PageRoute)
@@ -44,20 +45,32 @@ async def list_page(request: Request, access: Search, services: InService) -> Re
     return await _found(viewer, access, services, search, sort, asked.get("cursor"))
 
 
+@router.get("/sessions/facets")
+async def facets_part(request: Request, access: Search, services: InService, sort: str = "") -> Response:
+    """Totals and counts of a search, beside the list: whoever reads the list need not wait for them."""
+    viewer = Viewer(request, access.principal)
+    search = _search(viewer)
+    counts = answered(await api.read_facets(access, services, search))
+    return viewer.fragment(
+        "sessions_facets.html",
+        totals=Totals.model_validate(counts["totals"]),
+        facets=view.facets(search, sort, counts),
+    )
+
+
 async def _found(
     viewer: Viewer, access: Access, services: InService, search: SessionFilter, sort: str, cursor: str | None
 ) -> Response:
-    query = replace(FoundSessions(scope=access.scope, search=search), limit=ROWS)
-    if cursor is not None:
-        query = replace(query, after=pages.decode(query, cursor))
-    rows, following = pages.cut(query, await services.store.rows(query))
-    await access.shown(item_count=len(rows), filter={"q": render(search)})
+    by, order = view.sorting(sort)
+    query = ListSessions(scope=access.scope, search=search, sort=by, order=order)
+    rows, following = await api.found_page(services, query, PageParameters(limit=ROWS, cursor=cursor))
+    await access.shown(item_count=len(rows), filter={"q": render(search), "sort": by, "order": order})
     return _page(
         viewer,
         render(search),
         search,
         sort=sort,
-        rows=[Session.model_validate(row) for row in map(services.liveness.shown, rows)],
+        rows=[FoundSession.model_validate(row) for row in rows],
         next_href=view.address(search, sort, following) if following else None,
         paged=cursor is not None,
     )
@@ -88,9 +101,6 @@ def _page(
     shown = {
         "problem": None,
         "rows": [],
-        "hits": {},
-        "facets": [],
-        "totals": None,
         "paged": False,
         "next_href": None,
         "may_export": viewer.principal is not None and viewer.principal.may(Permission.SESSIONS_EXPORT),
@@ -104,7 +114,7 @@ def _page(
         query=query,
         sort=sort,
         chips=view.chips(search, sort),
-        heads=view.heads(search, sort or "-started", ("started",)),
+        heads=view.heads(search, sort),
         first_href=view.address(search, sort),
         statuses=[status.value for status in Status],
         **shown,

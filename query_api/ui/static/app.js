@@ -78,6 +78,11 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// What a page need not wait for.
+for (const part of document.querySelectorAll("[data-part]")) {
+  fetchPart(part.dataset.part).then((nodes) => part.replaceChildren(nodes)).catch(() => part.remove());
+}
+
 // A part that is under way asks for itself again until it is done.
 async function refresh(part) {
   const page = await fetchPart(location.href).catch(() => null);

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
+from procurator.query_api.queries.sessions import Order, Sort
 from procurator.query_api.search import SearchError, SessionFilter, render
 from procurator.query_api.search.filter import Term
 from procurator.query_api.search.terms import AnyOf, Compare, Operator
@@ -24,6 +25,7 @@ _COLUMNS = (
     ("Tokens", "tokens", True),
     ("Cost", "cost", True),
 )
+_VALUES_SHOWN = 8
 _FACETS = {"status": "Status", "agent": "Agent", "owner_team": "Team", "model": "Model", "tool": "Tool"}
 
 
@@ -77,28 +79,36 @@ def chips(search: SessionFilter, sort: str) -> list[Chip]:
     ]
 
 
-def heads(search: SessionFilter, sort: str, sorts: tuple[str, ...]) -> list[Head]:
-    """Return the columns; the one that sorts already turns round. ``sorts`` are the orders there are."""
-    current, ascending = sort.lstrip("-"), not sort.startswith("-")
+def sorting(sort: str) -> tuple[Sort, Order]:
+    """Return what ``cost`` or ``-cost`` asks for; newest start first for what is neither."""
+    name = sort.removeprefix("-")
+    if name not in tuple(Sort):
+        return Sort.STARTED, Order.DESC
+    return Sort(name), Order.DESC if sort.startswith("-") else Order.ASC
+
+
+def heads(search: SessionFilter, sort: str) -> list[Head]:
+    """Return the columns; the one that sorts already turns round."""
+    current, order = sorting(sort)
     found = []
     for title, name, numeric in _COLUMNS:
-        if name not in sorts:
+        if name not in tuple(Sort):
             found.append(Head(title, numeric, None, None))
             continue
         is_current = name == current
-        following = name if is_current and not ascending else f"-{name}"
-        direction = ("ascending" if ascending else "descending") if is_current else None
+        following = name if is_current and order is Order.DESC else f"-{name}"
+        direction = ("ascending" if order is Order.ASC else "descending") if is_current else None
         found.append(Head(title, numeric, address(search, following), direction))
     return found
 
 
 def facets(search: SessionFilter, sort: str, counts: Mapping[str, list[dict[str, Any]]]) -> list[Facet]:
-    """Return the facets that narrow the search: those with more than one value, as links."""
+    """Return the facets that narrow the search: the most frequent values, as links."""
     found = []
     for name, title in _FACETS.items():
         values = [
             FacetValue(str(row["value"]), row["sessions"], address(_narrowed(search, name, str(row["value"])), sort))
-            for row in counts.get(name, ())
+            for row in counts.get(name, ())[:_VALUES_SHOWN]
             if row["value"]
         ]
         if values:
