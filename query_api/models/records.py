@@ -35,6 +35,8 @@ class Turn(Tokens):
     content: str = Field(examples=["Where is my order?"])
     thinking: str | None
     """Reasoning before the content."""
+    truncated: bool = False
+    """Whether content or thinking was cut, as ``body_chars`` asked."""
     timestamp: Time
     tool_call_id: str | None
     """Tool call whose result this turn carries; with role TOOL."""
@@ -84,6 +86,8 @@ class ToolCall(Call):
     """Arguments as the agent passed them, JSON text."""
     output: str | None = Field(examples=['{"state":"shipped"}'])
     """What the tool returned, JSON text."""
+    truncated: bool = False
+    """Whether input or output was cut, as ``body_chars`` asked: then it is no JSON."""
     timeout_ms: float | None = Field(examples=[30000])
     """Configured timeout in milliseconds."""
 

@@ -89,3 +89,11 @@ def within_bytes(ordered: str, *, columns: str, order: str) -> str:
         f"  FROM ({ordered})\n"
         f") WHERE bytes_before < {PAGE_BYTES_MAX}"
     )
+
+
+def shortened(statement: Statement, body: str, chars: int | None) -> tuple[str, str]:
+    """Return the SQL of a body cut after ``chars`` characters (None: whole), and that of whether anything was cut."""
+    if chars is None:
+        return body, "false"
+    limit = statement.bind("body_chars", "UInt32", chars)
+    return f"substringUTF8({body}, 1, {limit})", f"ifNull(lengthUTF8({body}) > {limit}, false)"

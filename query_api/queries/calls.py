@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from procurator.events import TOKEN_BUCKETS
-from procurator.query_api.queries.base import PageQuery, Statement, within_bytes
+from procurator.query_api.queries.base import PageQuery, Statement, shortened, within_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class _ListCalls(PageQuery):
     completed: ClassVar[str]
 
     @abstractmethod
-    def _columns(self) -> list[str]:
+    def _columns(self, statement: Statement) -> list[str]:
         """Return what one call shows, as aggregates over its records."""
 
     def render(self, statement: Statement) -> str:
@@ -47,7 +47,7 @@ class _ListCalls(PageQuery):
             "sum(ifNull(length(events.content), 0)) AS body_bytes",
             "log_id",
             "min(events.offset) AS offset",
-            *self._columns(),
+            *self._columns(statement),
         ]
         return (
             f"SELECT {f',{_INDENT}'.join(columns)}\n"
@@ -90,12 +90,17 @@ class ListToolCalls(_ListCalls):
     started = "ToolCallStarted"
     completed = "ToolCallCompleted"
 
-    def _columns(self) -> list[str]:
+    #: Characters shown of input and output; None: all.
+    body_chars: int | None = None
+
+    def _columns(self, statement: Statement) -> list[str]:
+        body, cut = shortened(statement, "events.content", self.body_chars)
         return [
             "any(events.tool_name) AS tool_name",
             "any(events.mcp_server_id) AS mcp_server_id",
-            "anyIf(events.content, kind = 'ToolCallStarted') AS input",
-            "anyIf(events.content, kind = 'ToolCallCompleted') AS output",
+            f"anyIf({body}, kind = 'ToolCallStarted') AS input",
+            f"anyIf({body}, kind = 'ToolCallCompleted') AS output",
+            f"max({cut}) AS truncated",
             "any(events.timeout_ms) AS timeout_ms",
         ]
 
@@ -108,7 +113,7 @@ class ListModelCalls(_ListCalls):
     started = "ModelCallStarted"
     completed = "ModelCallCompleted"
 
-    def _columns(self) -> list[str]:
+    def _columns(self, statement: Statement) -> list[str]:
         answered = "(kind = 'ModelCallCompleted', events.offset)"
         return [
             f"argMax(events.provider, {answered}) AS provider",

@@ -6,9 +6,9 @@ from typing import Any
 from uuid import UUID
 
 from procurator.events import TOKEN_BUCKETS
-from procurator.query_api.queries.base import PageQuery, Statement, within_bytes
+from procurator.query_api.queries.base import PageQuery, Statement, shortened, within_bytes
 
-_BODY_BYTES = "ifNull(length(content), 0) + ifNull(length(thinking), 0) AS body_bytes"
+_BODY_BYTES = "ifNull(length(events.content), 0) + ifNull(length(events.thinking), 0) AS body_bytes"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +20,8 @@ class ListTurns(PageQuery):
 
     key_type = (int, str, int)
     session_id: UUID
+    #: Characters shown of each body; None: all.
+    body_chars: int | None = None
 
     def render(self, statement: Statement) -> str:
         is_session = f"session_id = {statement.bind('session_id', 'UUID', str(self.session_id))}"
@@ -31,8 +33,8 @@ class ListTurns(PageQuery):
             "  calls.model_calls, calls.unpriced_calls, calls.cost_usd,\n"
             "  arrayDistinct(arrayConcat(turn.own, calls.estimated)) AS estimated\n"
             "FROM (\n"
-            "  SELECT turn_index, log_id, offset, role, content, thinking, occurred_at AS timestamp, tool_call_id,\n"
-            f"    model_call_id, estimated AS own, {_BODY_BYTES}\n"
+            "  SELECT turn_index, log_id, offset, role, occurred_at AS timestamp, tool_call_id, model_call_id,\n"
+            f"    {self._bodies(statement)}, estimated AS own, {_BODY_BYTES}\n"
             f"  FROM {statement.rows('events', *is_turn, f'(log_id, offset) IN ({self._page(statement, is_turn)})')}\n"
             ") AS turn\n"
             "LEFT JOIN (\n"
@@ -48,6 +50,11 @@ class ListTurns(PageQuery):
             "ORDER BY turn.turn_index, turn.log_id, turn.offset"
         )
 
+    def _bodies(self, statement: Statement) -> str:
+        content, content_cut = shortened(statement, "events.content", self.body_chars)
+        thinking, thinking_cut = shortened(statement, "events.thinking", self.body_chars)
+        return f"{content} AS content, {thinking} AS thinking, {content_cut} OR {thinking_cut} AS truncated"
+
     def _page(self, statement: Statement, is_turn: tuple[str, ...]) -> str:
         conditions = [*is_turn]
         if self.after is not None:
@@ -58,9 +65,10 @@ class ListTurns(PageQuery):
             conditions.append(f"(turn_index, log_id, offset) > ({index}, {log}, {place})")
         limit = statement.bind("limit", "UInt32", self.limit + 1)
         order = "turn_index, log_id, offset"
-        sizes = (
-            f"SELECT {order}, {_BODY_BYTES} FROM {statement.rows('events', *conditions)} ORDER BY {order} LIMIT {limit}"
-        )
+        # The places first: of a session of any length only the bodies of one page are looked at.
+        places = f"SELECT log_id, offset FROM {statement.rows('events', *conditions)} ORDER BY {order} LIMIT {limit}"
+        turns = statement.rows("events", *is_turn, f"(log_id, offset) IN ({places})")
+        sizes = f"SELECT {order}, {_BODY_BYTES} FROM {turns}"
         return within_bytes(sizes, columns="log_id, offset", order=order)
 
     @staticmethod

@@ -4,7 +4,8 @@ import asyncio
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Query, Response
+from pydantic import Field
 
 from procurator.access import Permission
 from procurator.query_api import entries
@@ -34,18 +35,29 @@ router = APIRouter(prefix="/v1/sessions/{session_id}", tags=["parts of a session
 Read = Annotated[Access, Depends(requires(Permission.SESSIONS_READ, "sessions.read"))]
 
 
+class BodyParameters(PageParameters):
+    """Which page, and how much of each body."""
+
+    body_chars: int | None = Field(
+        None, ge=1, le=1_000_000, description="Characters shown of each body; whole bodies without it."
+    )
+
+
+WhichBodies = Annotated[BodyParameters, Query()]
+
+
 @router.get("/turns", response_model=Page[Turn], summary="List turns")
-async def list_turns(access: Read, services: InService, session_id: UUID, which: WhichPage) -> Response:
+async def list_turns(access: Read, services: InService, session_id: UUID, which: WhichBodies) -> Response:
     """Turns by index, those of one index in ledger order, each exactly as recorded."""
-    query = ListTurns(scope=access.scope, session_id=session_id)
+    query = ListTurns(scope=access.scope, session_id=session_id, body_chars=which.body_chars)
     rows, next_cursor = await _read(access, services, session_id, query, which)
     return answer(Page[Turn].model_validate(page_of(rows, next_cursor)))
 
 
 @router.get("/tool-calls", response_model=Page[ToolCall], summary="List tool calls")
-async def list_tool_calls(access: Read, services: InService, session_id: UUID, which: WhichPage) -> Response:
+async def list_tool_calls(access: Read, services: InService, session_id: UUID, which: WhichBodies) -> Response:
     """Tool calls in the order of their first record; one that has only started has no status yet."""
-    query = ListToolCalls(scope=access.scope, session_id=session_id)
+    query = ListToolCalls(scope=access.scope, session_id=session_id, body_chars=which.body_chars)
     rows, next_cursor = await _read(access, services, session_id, query, which)
     return answer(Page[ToolCall].model_validate(page_of(rows, next_cursor)))
 

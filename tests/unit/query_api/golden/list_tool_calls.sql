@@ -13,6 +13,7 @@ SELECT tool_call_id,
   any(events.mcp_server_id) AS mcp_server_id,
   anyIf(events.content, kind = 'ToolCallStarted') AS input,
   anyIf(events.content, kind = 'ToolCallCompleted') AS output,
+  max(false) AS truncated,
   any(events.timeout_ms) AS timeout_ms
 FROM (SELECT *, row_number() OVER (PARTITION BY log_id, tool_call_id, kind ORDER BY offset) AS occurrence FROM events WHERE org_id = {scope_org_id:String} AND owner_team_id IN {scope_team_ids:Array(String)} AND session_id = {session_id:UUID} AND counted AND kind IN ('ToolCallStarted', 'ToolCallCompleted') AND (log_id, offset) IN (SELECT log_id, arrayJoin(offsets) AS offset FROM (
   SELECT *, sum(body_bytes) OVER (ORDER BY log_id, place ROWS UNBOUNDED PRECEDING) - body_bytes AS bytes_before
