@@ -3,6 +3,7 @@
 Probes run a session through the SDK each. *Budget*: from the event that breaks a budget, as it is recorded, until the
 session's runtime is told, and until `SessionTerminated` is raised in its thread. *Terminate*: from the request
 `POST /v1/sessions/{id}/terminate` until the same. There is no peer: no other product stops a running session.
+Then, without that load, how soon listeners are shown an event (`live_sse`).
 """
 
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 
 import httpx
 
+from procurator.bench import live_sse
 from procurator.bench.fleet import Fleet, Load
 from procurator.deploy.embedded.layout import Ports
 from procurator.deploy.embedded.stack import Stack, StackConfig
@@ -59,12 +61,14 @@ def run(rate: float = 5_000.0, sessions: int = 1_000) -> dict[str, Any]:
             budget = _probe(lambda number: _break_budget(sdk, agents[number]))
             terminate = _terminations(sdk, api)
             offered = fleet.confirmed()
+        sse = live_sse.measure(stack)
     return {
         "latency_ms": budget["raised"],
         "at_events_per_s": round(offered),
         "budget_ms": budget,
         "terminate_ms": terminate,
         "probes": _PROBES,
+        "sse_ms": sse,
     }
 
 

@@ -97,10 +97,11 @@ class SnapshotEntries(Query):
         ids = ", ".join(f"'{session_id}'" for session_id in self.session_ids)
         logs = statement.bind("head_logs", "Array(String)", [name for name, _ in self.heads])
         offsets = statement.bind("head_offsets", "Array(UInt64)", [offset for _, offset in self.heads])
+        # ``session_id`` alone would be the column of the answer, a text, and the primary key of no use.
         pinned = f"has({logs}, log_id) AND offset < arrayElement({offsets}, indexOf({logs}, log_id))"
         columns = ", ".join(f"{sql} AS {name}" if sql != name else name for name, sql in EVENT_COLUMNS.items())
         return (
             f"SELECT {columns}\n"
-            f"FROM {statement.rows('events', f'session_id IN ({ids})', pinned)}\n"
+            f"FROM {statement.rows('events', f'events.session_id IN ({ids})', pinned)}\n"
             "ORDER BY events.session_id, log_id, offset"
         )

@@ -1,0 +1,15 @@
+SELECT log_id, offset, broker_time, leaf_index, lower(hex(leaf_hash)) AS leaf_hash,
+  base64Encode(events.key) AS key, kind, flags, rejected_reason, base64Encode(events.value) AS value,
+  turn_index, ifNull(length(events.value), 0) AS body_bytes
+FROM events WHERE org_id = {scope_org_id:String} AND owner_team_id IN {scope_team_ids:Array(String)} AND session_id = {session_id:UUID} AND (log_id, offset) IN (SELECT log_id, offset FROM (
+  SELECT *, sum(body_bytes) OVER (ORDER BY log_id, offset ROWS UNBOUNDED PRECEDING) - body_bytes AS bytes_before
+  FROM (SELECT log_id, offset, ifNull(length(value), 0) AS body_bytes FROM events WHERE org_id = {scope_org_id:String} AND owner_team_id IN {scope_team_ids:Array(String)} AND session_id = {session_id:UUID} AND NOT has(flags, 'misplaced') AND toInt64(offset) > if(has({after_logs:Array(String)}, log_id), arrayElement({after_offsets:Array(Int64)}, indexOf({after_logs:Array(String)}, log_id)), -1) ORDER BY log_id, offset LIMIT {limit:UInt32})
+) WHERE bytes_before < 16777216)
+ORDER BY log_id, offset
+
+-- after_logs = ['log:1']
+-- after_offsets = [41]
+-- limit = 500
+-- scope_org_id = 'acme'
+-- scope_team_ids = ('payments',)
+-- session_id = '0f9d6a8e-52d1-4a8e-9c1b-3a7d1f0b2c4d'
