@@ -26,8 +26,11 @@ class AcknowledgedProducer:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="acknowledgements", daemon=True)
 
-    async def send(self, topic: str, key: str, value: bytes) -> None:
-        """Write one record; return when it is acknowledged. Raises Unavailable when it is not within `TIMEOUT_MS`."""
+    async def send(self, topic: str, key: str, value: bytes | None) -> None:
+        """Write one record, None being a tombstone; return when it is acknowledged.
+
+        Raises Unavailable when it is not within `TIMEOUT_MS`.
+        """
         loop = asyncio.get_running_loop()
         acknowledged: asyncio.Future[KafkaError | None] = loop.create_future()
 
@@ -42,9 +45,9 @@ class AcknowledgedProducer:
             self._open().produce(topic, value, key, on_delivery=delivered)
         except (BufferError, KafkaException) as error:
             raise Unavailable(f"Kafka at {self._bootstrap_servers}: {error}") from error
-        error = await acknowledged
-        if error is not None:
-            raise Unavailable(f"Kafka at {self._bootstrap_servers}: {error.str()}")
+        refused = await acknowledged
+        if refused is not None:
+            raise Unavailable(f"Kafka at {self._bootstrap_servers}: {refused.str()}")
 
     def close(self) -> None:
         """Wait for what is under way, then stop."""
