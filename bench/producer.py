@@ -118,7 +118,10 @@ def _sdk(bootstrap_servers: str, registry_url: str, records: list[dict[str, Any]
         for session, text in islice(work, count):
             session.turn("assistant", text)
 
-    return send, procurator.close
+    def finish() -> None:
+        procurator.close()
+
+    return send, finish
 
 
 def _plain(bootstrap_servers: str, registry_url: str, records: list[dict[str, Any]]) -> tuple[Send, Finish]:

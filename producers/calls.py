@@ -225,7 +225,7 @@ class ModelCall(_Call):
         is owed, and SessionTerminated raised.
         """
         status, error_message, _ = self._judge(status, error_message)
-        tokens = (input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens)
+        tokens = [input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens]
         if usage is not None:
             if any(tokens):
                 raise UserError("usage: give either what the vendor reported or the tokens, not both")

@@ -59,7 +59,8 @@ def card(text: str, marker: str) -> tuple[str, int]:
 
     def mask(run: re.Match[str]) -> str:
         nonlocal found
-        parts, at = [], 0
+        parts: list[str] = []
+        at = 0
         for start, end in _cards(run[0]):
             if start >= at:
                 parts += (run[0][at:start], marker)

@@ -238,24 +238,16 @@ class Session(Controlled):
 
     @overload
     def tool(
-        self, *, name: str | None = None, mcp_server_id: str | None = None, timeout_ms: float | None = None
-    ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+        self, /, *, name: str | None = None, mcp_server_id: str | None = None, timeout_ms: float | None = None
+    ) -> Recorder: ...
 
-    def tool(
-        self,
-        function: Callable[..., Any] | None = None,
-        /,
-        *,
-        name: str | None = None,
-        mcp_server_id: str | None = None,
-        timeout_ms: float | None = None,
-    ) -> Any:
+    def tool(self, function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         """Record each call of a function, or coroutine function, as a tool call: ``@session.tool``.
 
         Its arguments are the input, what it returns the output; else as `tool_call`. For functions that are there
         before any session is, see `tools.tool`.
         """
-        recorder = Recorder(lambda: self, name, mcp_server_id, timeout_ms)
+        recorder = Recorder(lambda: self, **options)
         return recorder if function is None else recorder(function)
 
     def end(

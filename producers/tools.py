@@ -1,7 +1,7 @@
 """Functions that record each of their calls as a tool call of a session."""
 
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
@@ -36,15 +36,14 @@ class Recorder:
         signature = inspect.signature(function)
 
         if inspect.iscoroutinefunction(function):
-            work = cast("Callable[P, Coroutine[Any, Any, Any]]", function)
 
             @wraps(function)
             async def recorded(*args: P.args, **kwargs: P.kwargs) -> Any:
                 call = self._call(function, signature, args, kwargs)
                 if call is None:
-                    return await work(*args, **kwargs)
+                    return await function(*args, **kwargs)
                 async with call:
-                    result = await work(*args, **kwargs)
+                    result = await function(*args, **kwargs)
                     call.complete(result)
                 return result
 
@@ -84,25 +83,16 @@ def tool(function: Callable[P, R], /) -> Callable[P, R]: ...
 
 
 @overload
-def tool(
-    *, name: str | None = None, mcp_server_id: str | None = None, timeout_ms: float | None = None
-) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+def tool(*, name: str | None = None, mcp_server_id: str | None = None, timeout_ms: float | None = None) -> Recorder: ...
 
 
-def tool(
-    function: Callable[..., Any] | None = None,
-    /,
-    *,
-    name: str | None = None,
-    mcp_server_id: str | None = None,
-    timeout_ms: float | None = None,
-) -> Any:
+def tool(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Record each call of a function in the session that is current then; outside a session it just runs.
 
     Use it as ``@tool`` or ``@tool(name=…, mcp_server_id=…, timeout_ms=…)``. ``timeout_ms`` is recorded, not enforced.
     `Session.tool` does the same for one session.
     """
-    recorder = Recorder(current_session, name, mcp_server_id, timeout_ms)
+    recorder = Recorder(current_session, **options)
     return recorder if function is None else recorder(function)
 
 

@@ -32,7 +32,7 @@ turn = st.fixed_dictionaries(
     st.lists(text, max_size=2),
 )
 def test_what_the_hot_path_writes_is_the_event(
-    identity: tuple[str, ...],
+    identity: tuple[str, str, str, str, str],
     sequence: int,
     occurred_at: int,
     payload: tuple[str, dict[str, Any]],

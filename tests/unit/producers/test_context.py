@@ -1,7 +1,7 @@
 """The current session follows the code: through tasks and threads, into tools, and to agents elsewhere."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -57,13 +57,13 @@ def test_threads_carry_it_when_they_are_told_to(lab: Lab) -> None:
 
 
 def test_a_generator_left_in_another_context_does_not_hide_the_error(lab: Lab) -> None:
-    async def stream() -> AsyncIterator[int]:
+    async def stream() -> AsyncGenerator[int, None]:
         async with lab.procurator.session():
             yield 1
 
     async def run() -> None:
         generator = stream()
-        await asyncio.create_task(anext(generator))  # type: ignore[arg-type]
+        await asyncio.create_task(generator.__anext__())
         await generator.aclose()
 
     asyncio.run(run())

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -20,7 +21,8 @@ from procurator.deploy.embedded.layout import Ports
 from procurator.deploy.embedded.stack import Stack, StackConfig
 from procurator.events import SessionEvent, kind_of, parse
 from procurator.kafka import Topics, consumer_config
-from procurator.producers import Procurator, delivery
+from procurator.producers import Procurator, broker, delivery
+from procurator.producers.outbox import QueuePolicy
 from procurator.registry import Registry
 from procurator.topics import CONTROL, SESSION_EVENTS
 
@@ -43,7 +45,7 @@ class Lab:
 
     def procurator(self, **options: Any) -> Procurator:
         where = {"kafka_bootstrap_servers": self.stack.kafka, "schema_registry_url": self.stack.registry_url}
-        return Procurator(**where, spool_dir=self.spool, control=False, environment={}, **options)
+        return Procurator(**(where | options), spool_dir=self.spool, control=False, environment={})
 
     def agent(self, script: str) -> "subprocess.Popen[str]":
         """Start a process that runs ``script``, in which ``p`` is a Procurator and ``say(…)`` tells us something."""
@@ -82,7 +84,7 @@ class Lab:
         """Be the next process: adopt and send what dead ones left."""
         with self.procurator() as procurator:
             procurator.connect()
-            procurator.flush(60)
+            procurator.flush(300)
         assert list(self.spool.rglob("*.seg")) == []
 
     def events(self, session_ids: set[str]) -> Iterator[SessionEvent]:
@@ -217,6 +219,82 @@ def test_kafka_was_never_there_and_the_agent_does_not_notice(lab: Lab) -> None:
             session.turn("assistant", "is anybody there?")
         assert procurator.flush(0.1) == session.events == 3
     assert len(list(lab.spool.rglob("*.seg"))) == 1
+
+
+def test_what_found_no_room_is_a_counted_gap(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(broker, "LIBRDKAFKA_KIB_MAX", 8 * 1024)
+    with lab.procurator(on_full="drop") as procurator:
+        procurator._policy = QueuePolicy("drop", bytes_max=8 * 1024 * 1024)
+        procurator.connect()
+        session = procurator.session(agent="loud").start()
+        procurator.flush(30)
+        lab.silence()
+        for _ in range(40):
+            session.turn("assistant", "x" * 1_000_000)
+        lab.wake()
+        assert procurator.flush(60) == 0
+        session.end()
+    events = {event["sequence"]: event for event in lab.events({session.session_id})}
+    gaps = [event["payload"][1] for event in events.values() if kind_of(event) == "Gap"]
+    lost = set(range(session.events)) - set(events)
+    assert len(lost) > 10
+    assert sum(gap["events_dropped"] for gap in gaps) == len(lost)
+    assert all(any(gap["first_sequence"] <= number <= gap["last_sequence"] for gap in gaps) for number in lost)
+    assert kind_of(events[session.events - 1]) == "SessionEnded"
+
+
+def test_a_registry_that_refuses_the_schema_stops_nobody_and_loses_nothing(
+    lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    wrong = lab.stack.registry_url.replace("ccompat/v7", "ccompat/v7/nothing")
+    with lab.procurator(schema_registry_url=wrong) as procurator:
+        with procurator.session(agent="a") as session:
+            session.turn("assistant", "on")
+        assert procurator.flush(0.5) == 3
+    reasons = [line for line in caplog.messages if "run `procurator setup`" in line]
+    assert len(reasons) == 1
+    lab.deliver_spool()
+    (numbers,) = lab.first_seen(session.session_id).values()
+    assert numbers == [0, 1, 2]
+
+
+@pytest.mark.soak
+def test_a_million_events_survive_kill_dash_nine_at_a_hundred_points(lab: Lab) -> None:
+    """Writers are killed while Kafka is away, whoever sends what they left is killed too; what was durable arrives."""
+    draw = Random(9)
+    write = (
+        "s = p.session(agent='a').start()\n"
+        "say(s.session_id)\n"
+        "while True:\n"
+        "    for n in range(500): s.turn('assistant', 'x' * 300)\n"
+        "    p.confirm(60)\n"
+        "    say(s.events)\n"
+    )
+    confirmed: dict[str, int] = {}
+    lab.silence()
+    while len(confirmed) < 50 or sum(confirmed.values()) < 1_000_000:
+        agent = lab.agent(write)
+        session_id, count, enough = said(agent), 0, draw.uniform(10_000, 32_000)
+        while count < enough:
+            count = said(agent)
+        threading.Event().wait(draw.uniform(0, 0.02))
+        agent.kill()
+        confirmed[session_id] = max([count, *map(int, rest(agent))])
+    lab.wake()
+    for _ in range(50):
+        sender = lab.agent("p.connect()\nsay(0)\np.flush(600)\nsay(1)\n")
+        assert said(sender) == 0
+        threading.Event().wait(draw.uniform(0, 1.0))
+        sender.kill()
+        rest(sender)
+    lab.deliver_spool()
+    seen: dict[str, dict[int, None]] = {session_id: {} for session_id in confirmed}
+    for event in lab.events(set(confirmed)):
+        seen[event["session_id"]][event["sequence"]] = None
+    for session_id, count in confirmed.items():
+        numbers = list(seen[session_id])
+        assert numbers == list(range(len(numbers)))
+        assert len(numbers) >= count
 
 
 def test_a_forked_child_is_another_emitter_and_loses_nothing_either(lab: Lab) -> None:
