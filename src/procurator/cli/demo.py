@@ -103,8 +103,8 @@ def _check(select: "Select") -> bool:
 
 def _show_tampering(stack: "Stack", played: "list[Played]", stop: "Stop") -> bool:
     """Verify the signed ledger, edit one word in a copy of it, and show the verifier find it."""
-    from procurator.cli.verify import show_tampering
     from procurator.config import Settings
+    from procurator.verify.installation import show_tampering
 
     values = {name.removeprefix("PROCURATOR_").lower(): value for name, value in stack.env("admin").items()}
     return show_tampering(Settings.model_validate(values), sum(session.events for session in played), stop.wait, say)

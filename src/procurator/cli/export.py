@@ -87,11 +87,11 @@ def _from_api(session_id: str, readable: bool) -> bytes:
 def _from_tables(session_id: str) -> bytes:
     from uuid import UUID
 
-    from procurator.cli.verify import read_notes
     from procurator.clickhouse import ClickHouse
     from procurator.config import settings
     from procurator.errors import UserError
     from procurator.verify.bundle_format import render
+    from procurator.verify.given import read_notes
     from procurator.verify.seal import Sealer
     from procurator.verify.source import LedgerSource
 

@@ -164,13 +164,14 @@ def erase(
 
 
 def _run(stop: Any, by: str, reason: str, no_export: bool) -> "Done":
-    from procurator.cli.verify import ledger_check, read_notes, trusted_keys
     from procurator.clickhouse import ClickHouse
     from procurator.clock import now_us
     from procurator.config import settings
     from procurator.retention.purge import Purge
     from procurator.retention.removal import Removal
     from procurator.retention.run import Parts, run
+    from procurator.verify.given import read_notes, trusted_keys
+    from procurator.verify.installation import ledger_check
     from procurator.verify.ledger import verify_ledger
     from procurator.verify.report import Report
 

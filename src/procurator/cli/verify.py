@@ -12,9 +12,7 @@ from procurator.cli import console
 
 if TYPE_CHECKING:
     from procurator.config import Settings
-    from procurator.note_keys import Verifier
     from procurator.verify.consistency import BringProof
-    from procurator.verify.ledger import LedgerCheck
     from procurator.verify.report import Report
 
 verify_app = typer.Typer(no_args_is_help=True, help="Verify the ledger, an export, a session or two checkpoints.")
@@ -59,6 +57,7 @@ def ledger(
 
     from procurator.config import settings
     from procurator.private_files import replace_file
+    from procurator.verify.installation import ledger_check
     from procurator.verify.ledger import verify_ledger
     from procurator.verify.positions import Position
 
@@ -77,6 +76,7 @@ def bundle(file: Path, key: Keys = None, as_json: AsJson = False) -> None:
     from procurator.config import settings
     from procurator.verify.bundle_format import BUNDLE_BYTES_MAX
     from procurator.verify.export_format import verify_file
+    from procurator.verify.given import trusted_keys
 
     with file.open("rb") as opened:
         data = opened.read(BUNDLE_BYTES_MAX + 1)
@@ -94,6 +94,7 @@ def export(
     from procurator.config import settings
     from procurator.errors import UserError
     from procurator.retention.archive import verify_archive
+    from procurator.verify.given import trusted_keys
 
     try:
         expected = bytes.fromhex(digest)
@@ -115,6 +116,7 @@ def session(
 
     from procurator.config import settings
     from procurator.errors import UserError
+    from procurator.verify.installation import ledger_check
     from procurator.verify.session import verify_session
 
     try:
@@ -131,6 +133,7 @@ def consistency(old: Path, new: Path, key: Keys = None, api: Api = False, as_jso
     """Verify that the checkpoint in NEW continues the one in OLD (the last one of each file)."""
     from procurator.config import settings
     from procurator.verify.consistency import verify_two
+    from procurator.verify.given import read_notes, trusted_keys
 
     with _proofs(settings(), api) as (_, bring):
         report = verify_two(read_notes([old])[-1], read_notes([new])[-1], trusted_keys(key, settings()), bring)
@@ -152,6 +155,7 @@ def watch(
     from procurator.errors import Unavailable
     from procurator.runtime import Stop
     from procurator.verify.consistency import verify_two
+    from procurator.verify.given import read_notes, trusted_keys
     from procurator.verify.report import Verdict
 
     keys, stop = trusted_keys(key, settings()), Stop()
@@ -188,6 +192,7 @@ def _proofs(settings: "Settings", api: bool) -> "Iterator[tuple[Callable[[], byt
             remote.close()
         return
     from procurator.clickhouse import ClickHouse
+    from procurator.verify.given import read_notes
     from procurator.verify.seal import Sealer
     from procurator.verify.source import LedgerSource
 
@@ -196,135 +201,6 @@ def _proofs(settings: "Settings", api: bool) -> "Iterator[tuple[Callable[[], byt
         yield (lambda: read_notes([settings.checkpoints])[-1]), Sealer(LedgerSource(clickhouse)).consistency
     finally:
         clickhouse.close()
-
-
-def _quietly(_step: str, _done: int, _total: int) -> None:
-    pass
-
-
-@contextmanager
-def ledger_check(
-    settings: "Settings",
-    key: list[str] | None = None,
-    checkpoints: list[Path] | None = None,
-    no_prices: bool = False,
-    progress: Callable[[str, int, int], None] = _quietly,
-    wait: Callable[[float], bool] | None = None,
-) -> "Iterator[LedgerCheck]":
-    """Yield what a ledger is verified with, once a sink that is a little behind the signer has come up."""
-    from functools import partial
-    from threading import Event
-
-    from procurator.clickhouse import ClickHouse
-    from procurator.pricing import PriceBook
-    from procurator.sink.rederive import TABLES, Rederivation
-    from procurator.topics import LEDGER_CONTROL
-    from procurator.verify.catching_up import await_tables
-    from procurator.verify.ledger import LedgerCheck
-    from procurator.verify.source import LedgerSource
-    from procurator.verify.trust import claimed
-
-    notes = read_notes(checkpoints or [settings.checkpoints])
-    clickhouse = ClickHouse.of(settings)
-    source = LedgerSource(clickhouse)
-    tables = {topic: table for topic, table in TABLES.items() if topic != LEDGER_CONTROL.name}
-    try:
-        await_tables(source, notes, tables.values(), wait or Event().wait)
-        prices = PriceBook() if no_prices else _prices(settings)
-        yield LedgerCheck(
-            source=source,
-            origin=claimed(notes[0]).origin,
-            notes=notes,
-            keys=trusted_keys(key, settings),
-            tables=tables,
-            derive=lambda schema, topics, ask: partial(
-                _without_costs if no_prices else _all, Rederivation(schema, topics, prices, ask)
-            ),
-            progress=progress,
-        )
-    finally:
-        clickhouse.close()
-
-
-def _all(derive: Any, *columns: Any) -> Any:
-    return derive(*columns)
-
-
-def _without_costs(derive: Any, *columns: Any) -> Any:
-    return {name: values for name, values in derive(*columns).items() if name not in ("cost_usd", "price_version")}
-
-
-def _prices(settings: "Settings") -> Any:
-    from procurator.price_feed import PriceFeed
-    from procurator.registry import Registry
-
-    registry = Registry(settings.schema_registry_url)
-    try:
-        with PriceFeed(settings.kafka_bootstrap_servers, registry) as feed:
-            return feed.book
-    finally:
-        registry.close()
-
-
-def show_tampering(
-    settings: "Settings", events: int, wait: Callable[[float], bool], say: Callable[[str], None]
-) -> bool:
-    """Verify the ledger once ``events`` are signed, then a copy with one word edited; say both, return if both fit.
-
-    ``wait`` sleeps and returns True on a stop.
-    """
-    from dataclasses import replace
-
-    from procurator.clickhouse import ClickHouse
-    from procurator.verify.ledger import verify_ledger
-    from procurator.verify.report import Verdict
-    from procurator.verify.showing import edited_copy
-    from procurator.verify.source import LedgerSource
-
-    password = settings.clickhouse_password.get_secret_value()
-
-    def client(database: str) -> ClickHouse:
-        return ClickHouse(settings.clickhouse_url, settings.clickhouse_user, password, database)
-
-    for _ in range(60):
-        if settings.checkpoints.exists():
-            with ledger_check(settings) as check:
-                report = verify_ledger(check)
-            if report.verdict is not Verdict.SOUND or report.counts["entries"] >= events:
-                break
-        if wait(1.0):
-            return False
-    say(f"verified: {report.counts['entries']} signed entries, {report.verdict.name.lower()}; {report.anchor}")
-    with edited_copy(settings.clickhouse_database, client) as (copy, edit):
-        with ledger_check(settings) as check:
-            found = verify_ledger(replace(check, source=LedgerSource(copy)))
-        say(f"in a copy, {edit.before!r} of event {edit.event_id} was edited to {edit.after!r}; the verifier finds:")
-        for finding in found.findings:
-            say(f"  {finding.verdict.name.lower()} {finding.what}: {finding.where}: {finding.message}")
-    return report.verdict is Verdict.SOUND and found.verdict is Verdict.TAMPERED
-
-
-def trusted_keys(given: list[str] | None, settings: "Settings") -> "list[Verifier]":
-    """Return the verifier keys given as texts or files, by default the one beside the signer's key."""
-    from procurator.key_files import load_verifier, parse_verifier, public_path
-
-    if not given:
-        return [load_verifier(public_path(settings.signing_key))]
-    return [parse_verifier(text, "--key") if "+" in text else load_verifier(Path(text)) for text in given]
-
-
-def read_notes(files: list[Path]) -> list[bytes]:
-    """Return the checkpoints in files, in their order. Raises UserError when there is none."""
-    from procurator.checkpoint_file import read_checkpoints
-    from procurator.errors import UserError
-
-    notes = []
-    for file in filter(Path.exists, files):
-        # A note by itself, as the API gives it, has no empty line after it.
-        notes += list(read_checkpoints(file)) or [data for data in (file.read_bytes(),) if data]
-    if not notes:
-        raise UserError(f"no checkpoint in {', '.join(map(str, files))}: name a file with --checkpoints")
-    return notes
 
 
 def answer(report: "Report", as_json: bool) -> None:
