@@ -32,6 +32,10 @@ _HEADERS = {
 }
 
 
+class _Stalled(Exception):
+    """The client takes nothing."""
+
+
 def frame(event: str, data: bytes, id_: str | None = None) -> bytes:
     """Return one event. ``data`` is JSON, which has no line breaks."""
     head = b"" if id_ is None else b"id: " + id_.encode() + b"\n"
@@ -54,7 +58,8 @@ class EventStream(Response):
         try:
             await asyncio.wait({writer, gone}, return_when=asyncio.FIRST_COMPLETED)
             if writer.done():
-                writer.result()
+                with suppress(_Stalled):  # the answer stays unfinished, so the server cuts the connection
+                    writer.result()
         finally:
             for task in (writer, gone):
                 task.cancel()
@@ -98,8 +103,11 @@ def _dropped(reason: str, message: str) -> bytes:
 
 async def _send(send: Send, piece: bytes) -> None:
     message: Message = {"type": "http.response.body", "body": piece, "more_body": True}
-    async with asyncio.timeout(STALL_S):
-        await send(message)
+    try:
+        async with asyncio.timeout(STALL_S):
+            await send(message)
+    except TimeoutError as error:
+        raise _Stalled from error
 
 
 async def _until_gone(receive: Receive) -> None:
