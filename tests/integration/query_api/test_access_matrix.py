@@ -98,7 +98,7 @@ RULES = {
     ("GET", "/exports"): Rule(EXPORT),
     ("POST", "/exports"): Rule(EXPORT),
     ("POST", "/exports/{export_id}/delete"): Rule(EXPORT, 404, of_maker=True),
-    **{("GET", path): Rule(READ) for path in ("/", "/sessions", "/budgets")},
+    **{("GET", path): Rule(READ) for path in ("/", "/sessions", "/sessions/facets", "/budgets")},
     ("GET", "/ledger"): Rule(VERIFY),
     **{("GET", _PAGE + part): Rule(READ, 404) for part in _PARTS},
     **{("POST", f"{_PAGE}/{verb}"): Rule(TERMINATE, 404) for verb in ("terminate", "approve", "deny")},
