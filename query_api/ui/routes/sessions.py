@@ -83,8 +83,10 @@ def _search(viewer: Viewer) -> SessionFilter:
     for name, value in asked.multi_items():
         if value and name not in _OWN:
             field = FilterParameters.model_fields.get(name)
-            is_list = field is not None and field.default_factory is list
-            given.setdefault(name, []).append(value) if is_list else given.update({name: value})
+            if field is not None and field.default_factory is list:
+                given.setdefault(name, []).append(value)
+            else:
+                given[name] = value
     try:
         picked = FilterParameters(**given).search()
     except ValidationError as error:
