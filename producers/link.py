@@ -5,6 +5,7 @@ import threading
 import time
 import weakref
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from procurator.avro_schemas.codec import load_schema
@@ -12,6 +13,7 @@ from procurator.producers import exits
 from procurator.producers.errors import DeliveryFailed, FailedEvent
 from procurator.producers.transport import Transport
 from procurator.producers.wire import Encoder
+from procurator.topics import SESSION_EVENTS
 
 if TYPE_CHECKING:
     from procurator.producers.control import SharedControl
@@ -20,8 +22,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 5.0
-_ENCODE = Encoder(load_schema("session_event")).encode
 _open: "set[Link]" = set()
+
+
+@cache
+def _encoder() -> Encoder:
+    """Return what writes whole events: few processes publish any, so it is made for the first one."""
+    return Encoder(load_schema(SESSION_EVENTS.schema))
 
 
 class Link:
@@ -49,7 +56,7 @@ class Link:
 
     def send(self, key: bytes, event: Mapping[str, Any]) -> None:
         """Hand over one event (`procurator.events.SessionEvent`). Raises Backpressure when it was not taken."""
-        self.transport.send(key, _ENCODE(event))
+        self.transport.send(key, _encoder().encode(event))
 
     def opened(self, session: "Session", controlled: bool) -> None:
         """Let a session be heard of while it is silent and, if ``controlled``, hear signals."""

@@ -30,7 +30,8 @@ def _varint(value: int) -> bytes:
     return bytes(out)
 
 
-_SMALL_VARINTS = [_varint(value) for value in range(_SMALL)]
+_SMALL_VARINTS = [bytes((n,)) for n in range(0, 0x80, 2)]
+_SMALL_VARINTS += [bytes((n & 0x7F | 0x80, n >> 7)) for n in range(0x80, 2 * _SMALL, 2)]
 #: The last bytes of the latest large number: those of a time in µs stay the same for two minutes.
 _ends: dict[int, bytes] = {}
 

@@ -1,0 +1,119 @@
+"""Events while there is no Kafka: on disk, in order, durable when asked; and when there is no disk either."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from procurator.errors import Backpressure, Unavailable, UserError
+from procurator.producers.broker import Broker
+from procurator.producers.delivery import Delivery
+from procurator.producers.errors import DeliveryFailed, Dropped, Unconfirmed
+from procurator.producers.frames import Head, Record, scan
+from procurator.producers.outbox import QueuePolicy
+from procurator.producers.spool import Spool
+
+HEAD = Head(schema="{}", cluster="nowhere:9")
+
+
+def away() -> Broker:
+    raise Unavailable("Kafka at nowhere:9 does not answer")
+
+
+@contextmanager
+def kept(delivery: Delivery) -> Iterator[Delivery]:
+    """Do what the keeper thread does."""
+    over = threading.Event()
+
+    def keep() -> None:
+        while not over.is_set():
+            delivery.woken.wait(min(delivery.serve(), 0.01))
+            delivery.woken.clear()
+
+    thread = threading.Thread(target=keep)
+    thread.start()
+    try:
+        yield delivery
+    finally:
+        over.set()
+        thread.join()
+        delivery.close()
+
+
+def to_disk(folder: Path, policy: QueuePolicy | None = None, connect: Callable[[], Broker] = away) -> Delivery:
+    return Delivery(connect, policy or QueuePolicy(), Spool(folder, HEAD, 1 << 20))
+
+
+def on_disk(folder: Path) -> list[Record]:
+    return [record for path in sorted(folder.rglob("*.seg")) for record in scan(path.read_bytes()).records]
+
+
+def test_events_go_to_disk_in_order_and_are_durable_when_asked(tmp_path: Path) -> None:
+    sent = [(b"key", b"%d" % n) for n in range(500)]
+    with kept(to_disk(tmp_path)) as delivery:
+        for record in sent[:400]:
+            delivery.send(*record)
+        delivery.confirm(10)
+        assert on_disk(tmp_path) == sent[:400]
+        for record in sent[400:]:
+            delivery.send(*record)
+        assert delivery.flush(0.01) == 500
+    assert on_disk(tmp_path) == sent
+
+
+def test_an_impatient_flush_does_not_wait_for_what_is_known_to_be_away(tmp_path: Path) -> None:
+    with kept(to_disk(tmp_path)) as delivery:
+        delivery.send(b"key", b"body")
+        assert delivery.flush(3600, patient=False) == 1
+
+
+def test_closing_writes_what_nobody_asked_for(tmp_path: Path) -> None:
+    delivery = to_disk(tmp_path)
+    delivery.send(b"key", b"body")
+    delivery.close()
+    assert on_disk(tmp_path) == [(b"key", b"body")]
+
+
+def test_without_a_disk_events_wait_and_then_are_dropped_with_the_reason(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "spool").write_text("no folder")
+    with kept(to_disk(tmp_path / "spool", QueuePolicy(events_max=3))) as delivery:
+        for _ in range(3):
+            delivery.send(b"key", b"body")
+        with pytest.raises(Unavailable, match=r"not durable after 0\.2 s: .*spool does not take events: Not a dir"):
+            delivery.confirm(0.2)
+        with pytest.raises(Dropped, match="the spool does not take events: Not a directory"):
+            delivery.send(b"key", b"body")
+        with pytest.raises(DeliveryFailed) as failure:
+            delivery.flush(0.01)
+        assert failure.value.unconfirmed == (Unconfirmed("key", 3),)
+    assert len([line for line in caplog.messages if "the spool does not take events" in line]) == 1
+
+
+@pytest.mark.parametrize(("on_full", "error"), [("block", Backpressure), ("drop", Dropped)])
+def test_without_a_spool_the_policy_decides(on_full: str, error: type[Backpressure]) -> None:
+    policy = QueuePolicy(on_full, wait_s=0.05, events_max=2)  # type: ignore[arg-type]
+    with kept(Delivery(away, policy, None)) as delivery:
+        for _ in range(2):
+            delivery.send(b"key", b"body")
+        with pytest.raises(Backpressure) as refused:
+            delivery.send(b"key", b"body")
+        assert type(refused.value) is error
+        with pytest.raises(DeliveryFailed, match="2 event\\(s\\) of 1 session\\(s\\) not confirmed by Kafka yet"):
+            delivery.flush(0.01)
+
+
+def test_the_reason_is_logged_once_and_whoever_asks_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def refused() -> Broker:
+        raise UserError("procurator.v1.SessionEvent is not in the registry: run `procurator setup`")
+
+    with kept(to_disk(tmp_path, connect=refused)) as delivery:
+        delivery.send(b"key", b"body")
+        with pytest.raises(UserError, match="run `procurator setup`"):
+            delivery.check()
+        delivery.confirm(10)
+        delivery.flush(0.7)
+    assert len([line for line in caplog.messages if "they go to disk: procurator.v1.SessionEvent" in line]) == 1
