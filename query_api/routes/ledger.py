@@ -14,6 +14,7 @@ from procurator.query_api.auth import Access, requires
 from procurator.query_api.models.ledger import Consistency, Inclusion
 from procurator.query_api.problems import FieldProblem, invalid, not_found
 from procurator.query_api.queries.places import EventPlace
+from procurator.query_api.queries.sessions import SessionExists
 from procurator.query_api.routes.common import NOT_FOUND, PROBLEMS, InService, Nothing, answer
 
 router = APIRouter(prefix="/v1", tags=["ledger"], responses=PROBLEMS)
@@ -82,6 +83,8 @@ async def consistency(access: Verify, services: InService, sizes: Annotated[Size
 @router.get("/sessions/{session_id}/seal", response_class=Response, summary="Seal a session", responses=NOT_FOUND)
 async def seal(access: Export, services: InService, session_id: UUID, _: Nothing) -> Response:
     """The session's bundle: its exact events as far as they are signed, and their proof (format: docs/ledger.md)."""
+    if not await services.store.rows(SessionExists(scope=access.scope, session_id=session_id)):
+        raise not_found(f"session {session_id} is not in the ledger")
     try:
         data = await services.proofs.seal(session_id, access.scope)
     except UserError as error:

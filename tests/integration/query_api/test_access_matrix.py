@@ -49,6 +49,7 @@ class Rule:
     of_maker: bool = False
     endless: bool = False
     json: Any = None
+    form: Any = None
     query: str = ""
 
 
@@ -57,7 +58,7 @@ _BUDGET["thresholds"] = [{"fraction": "1", "action": "NOTIFY"}]  # type: ignore[
 _KEY = {"name": "k", "org_id": "acme", "permissions": ["ledger:verify"]}
 _SESSION = "/v1/sessions/{session_id}"
 _PAGE = "/sessions/{session_id}"
-_PARTS = ("", "/timeline", "/cost", "/proof", "/header", "/turns", "/tools", "/events", "/text")
+_PARTS = ("", "/timeline", "/cost", "/proof", "/header", "/tools", "/events")
 
 #: Open to everybody: they say nothing about the ledger.
 OPEN = {
@@ -101,7 +102,10 @@ RULES = {
     **{("GET", path): Rule(READ) for path in ("/", "/sessions", "/sessions/facets", "/budgets")},
     ("GET", "/ledger"): Rule(VERIFY),
     **{("GET", _PAGE + part): Rule(READ, 404) for part in _PARTS},
-    **{("POST", f"{_PAGE}/{verb}"): Rule(TERMINATE, 404) for verb in ("terminate", "approve", "deny")},
+    ("GET", _PAGE + "/turns"): Rule(READ, 404, query="?first=0"),
+    ("GET", _PAGE + "/text"): Rule(READ, 404, query="?log={log_id}&offset={offset}"),
+    ("POST", _PAGE + "/terminate"): Rule(TERMINATE, 404),
+    **{("POST", f"{_PAGE}/{verb}"): Rule(TERMINATE, 404, form={"approval_id": "a"}) for verb in ("approve", "deny")},
     ("GET", "/budgets/new"): Rule(BUDGETS),
     ("POST", "/budgets"): Rule(BUDGETS),
     **{("GET", path): Rule(ADMIN) for path in ("/audit", "/keys")},
@@ -118,7 +122,7 @@ class Subject:
     """What belongs to the team payments of the organisation acme, and to nobody else."""
 
     mark: str
-    ids: dict[str, str] = field(default_factory=dict)
+    ids: dict[str, Any] = field(default_factory=dict)
 
 
 class Everybody:
@@ -171,7 +175,10 @@ def subject(api: TestClient, ledger: Any, new_runtime: Any) -> Subject:
     start = run.start(labels={"mark": made.mark})
     ledger.add(start, run.turn(0, made.mark), run.tool_start(0, "c", input=f'"{made.mark}"'), run.end())
     ledger.publish(run.session_id)
-    made.ids |= {"session_id": run.session_id, "event_id": start["event_id"], "mark": made.mark}
+    entries = api.get(f"/v1/sessions/{run.session_id}/events", headers=OPERATOR).raise_for_status().json()["items"]
+    turn = next(entry for entry in entries if entry["kind"] == "TurnRecorded")
+    made.ids |= {"session_id": run.session_id, "event_id": start["event_id"]}
+    made.ids |= {"log_id": turn["log_id"], "offset": turn["offset"]}
     return made
 
 
@@ -209,8 +216,10 @@ def test_every_route_has_a_rule() -> None:
 @pytest.mark.parametrize(("method", "path"), sorted(RULES))
 def test_who_gets_in_and_what_they_see(api: TestClient, subject: Subject, method: str, path: str) -> None:
     rule = RULES[method, path]
-    url = _fill(api, path, subject) + rule.query
-    assert api.request(method, url, json=rule.json).status_code in ({401} if path.startswith("/v1") else {401, 303})
+    url = _fill(api, path + rule.query, subject)
+    assert api.request(method, url, json=rule.json, data=rule.form).status_code in (
+        {401} if path.startswith("/v1") else {401, 303}
+    )
     for permission, (org_id, team) in CALLERS:
         caller = f"{permission}|{org_id}|{team}"
         allowed = permission in INCLUDED_IN[rule.permission]
@@ -218,8 +227,10 @@ def test_who_gets_in_and_what_they_see(api: TestClient, subject: Subject, method
         if allowed and rule.endless and (sees or rule.outside is None):
             continue
         if allowed and sees and (method == "DELETE" or path.endswith(("/delete", "/revoke"))):
-            url = _fill(api, path, subject)
-        response = api.request(method, url, json=rule.json, headers={"Authorization": f"Bearer {caller}"})
+            url = _fill(api, path + rule.query, subject)
+        response = api.request(
+            method, url, json=rule.json, data=rule.form, headers={"Authorization": f"Bearer {caller}"}
+        )
         shown = f"{method} {url} by {caller}: {response.status_code} {response.text[:300]}"
         if not allowed:
             assert response.status_code == 403, shown
