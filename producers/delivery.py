@@ -19,6 +19,7 @@ from contextlib import suppress
 
 from procurator.avro_schemas.codec import load_schema
 from procurator.errors import ProcuratorError, Unavailable
+from procurator.producers.attempt import Attempt
 from procurator.producers.broker import Broker
 from procurator.producers.errors import DeliveryFailed, FailedEvent
 from procurator.producers.outbox import Outbox, QueuePolicy
@@ -37,31 +38,6 @@ _ADOPT_EVERY_S = 30.0
 _GROUP_EVENTS, _GROUP_BYTES = 4_000, 4 * 1024 * 1024
 _SERVE_EVERY = 1_000
 _PAUSE_S, _PAUSE_DIRECT_S, _PAUSE_ASKED_S = 0.01, 0.1, 0.001
-
-
-class _Attempt:
-    """One try to connect, in a thread of its own: meanwhile the keeper serves the disk."""
-
-    def __init__(self, connect: Callable[[], Broker]) -> None:
-        self.broker: Broker | None = None
-        self.error: Exception | None = None
-        self._connect = connect
-        self._thread = threading.Thread(target=self._run, name="procurator-connect", daemon=True)
-        try:
-            self._thread.start()
-        except RuntimeError:  # The interpreter is shutting down, and starts no threads any more.
-            self._run()
-
-    @property
-    def over(self) -> bool:
-        return self.broker is not None or self.error is not None
-
-    def _run(self) -> None:
-        try:
-            self.broker = self._connect()
-        # Whatever it is, a later try may go better; the reason is logged once.
-        except Exception as error:  # noqa: BLE001
-            self.error = error
 
 
 class Delivery:
@@ -84,7 +60,7 @@ class Delivery:
         #: Held by whoever serves the broker; the keeper while it moves events about.
         self._serving = threading.Lock()
         self._broker: Broker | None = None
-        self._attempt: _Attempt | None = None
+        self._attempt: Attempt | None = None
         self._connect_at_s = 0.0
         self._connect_pause_s = _CONNECT_AGAIN_S[0]
         self._disk_at_s = 0.0
@@ -234,7 +210,7 @@ class Delivery:
         now_s = time.monotonic()
         if self._attempt is None:
             if now_s >= self._connect_at_s:
-                self._attempt = _Attempt(self._connect)
+                self._attempt = Attempt(self._connect)
             return
         attempt = self._attempt
         if not attempt.over:

@@ -3,7 +3,6 @@
 import os
 import threading
 import time
-import traceback
 import weakref
 from collections.abc import Callable
 from contextvars import Token
@@ -23,8 +22,9 @@ from procurator.producers.calls import ModelCall, ToolCall
 from procurator.producers.controlled import Controlled, OnSignal
 from procurator.producers.entropy import random_16
 from procurator.producers.errors import Dropped, SessionTerminated, TerminalStatus, TerminateSignal
+from procurator.producers.failure import describe
 from procurator.producers.gap import Gap
-from procurator.producers.json_text import safe_text, to_json
+from procurator.producers.json_text import to_json
 from procurator.producers.streamed_turn import Channel, StreamedTurn
 from procurator.producers.tasks import Tasks, is_stop
 from procurator.producers.tools import Recorder
@@ -39,7 +39,6 @@ ROLES = {
     "DEVELOPER": "SYSTEM",
 }
 _TERMINAL = get_args(TerminalStatus)
-STACK_CHARACTERS_MAX = 64 * 1024
 P = ParamSpec("P")
 R = TypeVar("R")
 _started: "weakref.WeakSet[Session]" = weakref.WeakSet()
@@ -414,21 +413,6 @@ def _speaker(role: str) -> str:
     if speaker is None:
         raise UserError(f"role: {role!r} is none of user, assistant, tool, system")
     return speaker
-
-
-def describe(error: BaseException) -> dict[str, Any]:
-    """Return type, message and stack of ``error``; of a long stack, its end."""
-    kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    try:
-        stack = "".join(traceback.format_exception(error))
-    except Exception:  # noqa: BLE001 - an exception whose own text raises must not hide that the session failed
-        stack = None
-    return {
-        "type": name,
-        "message": safe_text(error),
-        "stack": stack and stack[-STACK_CHARACTERS_MAX:],
-    }
 
 
 def _after_fork() -> None:
