@@ -19,6 +19,8 @@ from procurator.avro_schemas.codec import load_schema
 TEXT_CHARS = (450, 1_350)
 #: Provider, model as runtimes name it; the last one has no price.
 MODELS = (("openai", "gpt-4o"), ("anthropic", "claude-sonnet-4-5"), ("google", "gemini-2.5-pro"), ("acme", "house-7b"))
+#: Model calls of a session, at least and at most.
+STEPS = (3, 12)
 STATUSES = ("COMPLETED",) * 8 + ("FAILED", "TERMINATED")
 START_US = 1_790_000_000_000_000
 
@@ -33,6 +35,14 @@ class Event(NamedTuple):
 
     session_id: str
     record: dict[str, Any]
+
+
+def whole_sessions(count: int, *, seed: int = 0, steps: tuple[int, int] = (1, 5)) -> Iterator[list[Event]]:
+    """Yield ``count`` sessions, each with all its events; of ``steps`` model calls at least and at most."""
+    rng = random.Random(seed)
+    texts = _Texts(rng)
+    for _ in range(count):
+        yield list(_session(rng, texts, steps))
 
 
 def stream(count: int, *, seed: int = 0, sessions_at_once: int = 1_000) -> Iterator[Event]:
@@ -54,7 +64,7 @@ def encode(event: Event, schema_id: int) -> bytes:
     return load_schema("session_event").encode(event.record, schema_id)
 
 
-def _session(rng: random.Random, texts: "_Texts") -> Iterator[Event]:
+def _session(rng: random.Random, texts: "_Texts", steps: tuple[int, int] = STEPS) -> Iterator[Event]:
     session_id = _uuid(rng)
     identity = {
         "session_id": session_id,
@@ -64,7 +74,7 @@ def _session(rng: random.Random, texts: "_Texts") -> Iterator[Event]:
         "owner_team_id": f"team-{rng.randrange(12)}",
     }
     occurred_at = START_US + rng.randrange(86_400_000_000)
-    for sequence, payload in enumerate(_payloads(rng, texts)):
+    for sequence, payload in enumerate(_payloads(rng, texts, rng.randint(*steps))):
         occurred_at += rng.randrange(1_000_000)
         envelope = {
             "event_id": _uuid(rng),
@@ -75,7 +85,7 @@ def _session(rng: random.Random, texts: "_Texts") -> Iterator[Event]:
         yield Event(session_id, {**identity, **envelope, "payload": payload})
 
 
-def _payloads(rng: random.Random, texts: "_Texts") -> Iterator[Payload]:
+def _payloads(rng: random.Random, texts: "_Texts", steps: int) -> Iterator[Payload]:
     yield (
         events.SESSION_STARTED,
         {
@@ -90,7 +100,7 @@ def _payloads(rng: random.Random, texts: "_Texts") -> Iterator[Payload]:
     yield _turn(0, "USER", texts)
     provider, model = rng.choice(MODELS)
     index = 1
-    for step in range(rng.randint(3, 12)):
+    for step in range(steps):
         call = {"model_call_id": f"m{step}", "provider": provider, "model": model, "turn_index": index}
         yield events.MODEL_CALL_STARTED, {**call, "parameters": json.dumps({"temperature": 0, "system": texts.next()})}
         yield events.MODEL_CALL_COMPLETED, {**call, **_usage(rng), "latency_ms": rng.uniform(200, 9_000)}
