@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from procurator.avro_schemas.codec import load_schema
 from procurator.errors import UserError
+from procurator.events import TIME_US_MAX
 from procurator.producers.entropy import random_16, random_uuid
 from procurator.producers.limits import fit
 from procurator.producers.wire import field_writers
@@ -56,7 +57,8 @@ class Envelope:
         put = parts.append
         try:
             _write_long(sequence, put)
-            _write_long(occurred_at, put)
+            # A clock that has gone mad must not cost the event.
+            _write_long(occurred_at if 0 <= occurred_at <= TIME_US_MAX else min(max(0, occurred_at), TIME_US_MAX), put)
             put(random_16())
             put(self._owner)
             if estimated or truncations or redactions or masked:

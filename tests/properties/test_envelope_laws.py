@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from procurator.avro_schemas.codec import HEADER, MAGIC, Decoder, load_schema
-from procurator.events import HEARTBEAT, TURN_RECORDED
+from procurator.events import HEARTBEAT, TIME_US_MAX, TURN_RECORDED
 from procurator.producers.envelope import Envelope
 
 SCHEMA = load_schema("session_event")
@@ -27,7 +27,7 @@ turn = st.fixed_dictionaries(
 @given(
     st.tuples(text, text, text, text, text),
     st.integers(0, 2**53),
-    st.integers(0, 2**63 - 1) | st.integers(1_790_000_000_000_000, 1_790_000_300_000_000),
+    st.integers(0, TIME_US_MAX) | st.integers(1_790_000_000_000_000, 1_790_000_300_000_000),
     st.tuples(st.just(TURN_RECORDED), turn) | st.tuples(st.just(HEARTBEAT), st.just({"idle_ms": 5})),
     st.lists(text, max_size=2),
 )

@@ -12,7 +12,7 @@ import pytest
 
 from procurator.avro_schemas.codec import to_decimal
 from procurator.errors import UserError
-from procurator.events import SessionEvent, kind_of
+from procurator.events import TIME_US_MAX, SessionEvent, kind_of
 from procurator.producers import JsonText, Procurator, SessionTerminated, TerminateSignal
 from procurator.producers.memory import MemoryTransport
 
@@ -300,3 +300,24 @@ def test_a_procurator_that_nobody_holds_delivers_what_is_queued() -> None:
     gc.collect()
     assert closed.wait(10)
     assert flushed == [7]
+
+
+def test_two_processes_that_claim_one_session_are_told_apart() -> None:
+    transport = MemoryTransport()
+    session_id = "0f0e0d0c-0b0a-4908-8706-050403020100"
+    for _ in range(2):
+        with Procurator(transport=transport, environment={}) as procurator, procurator.session(session_id=session_id):
+            pass
+    events = transport.events
+    assert [event["sequence"] for event in events] == [0, 1, 0, 1]
+    assert len({(event["emitter_id"], event["sequence"]) for event in events}) == 4
+
+
+def test_a_clock_that_jumps_costs_no_event() -> None:
+    transport = MemoryTransport()
+    times = iter([2_000_000, -5, 1_000_000, 2**62])
+    procurator = Procurator(transport=transport, clock=lambda: next(times), environment={})
+    with procurator, procurator.session() as session:
+        session.turn("user", "back")
+        session.turn("user", "and forth")
+    assert [event["occurred_at"] for event in transport.events] == [2_000_000, 0, 1_000_000, TIME_US_MAX]
