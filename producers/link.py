@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 5.0
+_AGAIN_S = 1.0
 _open: "set[Link]" = set()
 
 
@@ -128,7 +129,7 @@ class Link:
 
     def _keep(self) -> None:
         while not self._closing.is_set():
-            pause_s = min(self.transport.serve(), self._heartbeat_s / 4)
+            pause_s = min(self._serve(), self._heartbeat_s / 4)
             if self._is_orphan:
                 self._finish_here()
                 return
@@ -145,8 +146,16 @@ class Link:
         closer = threading.Thread(target=self.finish, name="procurator-closer", daemon=True)
         closer.start()
         while not self._closing.is_set():
-            self.transport.woken.wait(self.transport.serve())
+            self.transport.woken.wait(self._serve())
             self.transport.woken.clear()
+
+    def _serve(self) -> float:
+        try:
+            return self.transport.serve()
+        # Without this thread nothing would be delivered any more: whatever it is, it is worth another try.
+        except Exception:
+            log.exception("delivery failed; it is tried again")
+            return _AGAIN_S
 
     def _beat(self) -> None:
         with self._lock:
