@@ -1,5 +1,9 @@
 """Who looked is in the ledger too: on the whole stack, from the answer to the audit's list."""
 
+import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -69,6 +73,7 @@ def test_what_is_shown_and_what_is_refused_is_in_the_audit(operator: httpx.Clien
     admin, admin_id = make_key(operator, org, "admin")
     session_id = str(uuid4())
     why = [(b"X-Purpose", "Beschwerde №4711".encode()), (b"X-Request-Id", f"r-{org}".encode())]
+    why.append((b"X-Forwarded-For", b"10.9.8.7"))  # believed of trusted proxies alone
     bearer = [(b"Authorization", reader["Authorization"].encode())]
     shown = operator.get("/v1/sessions?limit=7&q=agent:nobody", headers=bearer + why)
     assert shown.raise_for_status().json() == {"items": [], "next_cursor": None}
@@ -206,3 +211,25 @@ def test_whoever_calls_too_often_waits(operator: httpx.Client, second: TestClien
     assert [answer.status_code for answer in statuses] == [200, 200, 429]
     assert statuses[-1].headers["retry-after"] == "10"
     assert second.get("/v1/sessions?limit=1").status_code == 401, "others are not held up"
+
+
+def test_keys_are_made_listed_and_revoked_from_the_command_line(stack: Stack, org: str) -> None:
+    def keys(*arguments: str) -> str:
+        command = [sys.executable, "-m", "procurator", "keys", *arguments]
+        environment = {**os.environ, **stack.env("admin")}
+        ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        assert ran.returncode == (2 if "nothing-known" in arguments else 0), ran.stderr
+        return ran.stdout + (ran.stderr if ran.returncode else "")
+
+    made = json.loads(
+        keys("create", "export", "--org", org, "--permission", "sessions:read:all", "--days", "7", "--json")
+    )
+    headers = {"Authorization": f"Bearer {made['key']}"}
+    assert httpx.get(f"{stack.api_url}/v1/sessions", headers=headers).status_code == 200
+    [listed] = [key for key in json.loads(keys("list", "--json")) if key["org_id"] == org]
+    assert listed == {name: value for name, value in made.items() if name != "key"}
+    keys("revoke", made["key_id"])
+    assert httpx.get(f"{stack.api_url}/v1/sessions", headers=headers).status_code == 401
+    refused = keys("create", "odd", "--org", org, "--permission", "nothing-known")
+    assert refused.startswith("procurator: permissions.0: Input should be 'sessions:read'")
+    assert refused.count("\n") == 1
