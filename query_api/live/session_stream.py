@@ -62,8 +62,10 @@ class SessionStream:
                 read_to = self._hub.places(EVENT)
                 while listener.is_live:
                     heard = await listener.wait(_LAST_STATE_S if self._has_ended else None)
-                    yield b"".join(map(self._from_kafka, listener.take()))
-                    self._pass_by(read_to)
+                    shown = b"".join(map(self._from_kafka, listener.take()))
+                    if listener.is_live:  # else what it joined with may have been forgotten, and not taken
+                        self._pass_by(read_to)
+                    yield shown
                     if self._is_over or (self._has_ended and not heard):
                         yield self._end()
                         return

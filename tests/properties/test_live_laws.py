@@ -125,12 +125,15 @@ async def listen(world: World, position: Position, happenings: Happenings) -> As
                     position[LOG] = offset
                     yield offset
             listener.join(world.hub.recent(EVENT, MINE))
+            read_to = world.hub.places(EVENT)[LOG]
             while listener.is_live:
-                for taken in listener.take():
-                    if taken.offset > position.get(LOG, -1):
-                        position[LOG] = taken.offset
-                        yield taken.offset
                 await happenings.some()
+                fresh = [taken.offset for taken in listener.take() if taken.offset > position.get(LOG, -1)]
+                position[LOG] = max(position.get(LOG, -1), *fresh, -1)
+                if listener.is_live:
+                    position[LOG] = max(position[LOG], read_to)
+                for offset in fresh:
+                    yield offset
 
 
 async def listen_with_cuts(world: World, happenings: Happenings, cuts: list[int]) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -19,6 +20,7 @@ from procurator.clock import now_us
 from procurator.deploy.embedded.stack import Stack
 from procurator.events import NAMESPACE
 from procurator.kafka import producer_config
+from procurator.producers import Procurator
 from procurator.registry import Registry
 from procurator.topics import SESSION_DELTAS, SESSION_EVENTS, Topic
 
@@ -225,6 +227,59 @@ async def test_the_past_then_the_present_then_the_end(api: Api, new_agent: Calla
         assert sequences(await take(heard, lambda one: one.name == "end")) == []
     await api.known(agent.session_id, "COMPLETED")
     assert (await api.client.get(path, headers={"Last-Event-ID": str(last_id)})).status_code == 204
+
+
+async def test_what_the_sdk_streams_is_shown_while_it_is_written(api: Api, stack: Stack) -> None:
+    with (
+        Procurator(kafka_bootstrap_servers=stack.kafka, schema_registry_url=stack.registry_url, control=False) as sdk,
+        sdk.session(agent="writer") as session,
+    ):
+        await api.known(session.session_id)
+        async with api.stream(f"/v1/sessions/{session.session_id}/stream") as heard:
+            await take(heard, lambda one: one.name == "event")
+            with session.turn_stream("assistant") as turn:
+                turn.thinking_delta("Greet.")
+                turn.delta("Hel")
+                pieces = await take(heard, lambda one: one.name == "delta" and one.data["kind"] == "CONTENT")
+                turn.delta("lo")
+            assert [one.data["text"] for one in pieces if one.name == "delta"] == ["Greet.", "Hel"]
+            [*_, whole] = await take(heard, lambda one: one.name == "event")
+            assert (whole.data["event"]["payload"]["content"], whole.data["event"]["payload"]["turn_index"]) == (
+                "Hello",
+                0,
+            )
+
+
+async def test_a_stream_outlives_kafka(api: Api, stack: Stack, new_agent: Callable[..., Agent]) -> None:
+    agent = new_agent()
+    agent.start()
+    await api.known(agent.session_id)
+    async with api.stream(f"/v1/sessions/{agent.session_id}/stream") as heard:
+        await take(heard, lambda one: one.name == "event")
+        await asyncio.to_thread(stack.restart, "kafka", signal.SIGKILL)
+        agent.turn(0, "after the outage")
+        agent.end()
+        rest = await take(heard, lambda one: one.name == "end")
+    assert sequences(rest) == [1, 2]
+
+
+async def test_a_server_that_stops_says_so_and_its_successor_goes_on(
+    api: Api, stack: Stack, new_agent: Callable[..., Agent]
+) -> None:
+    agent = new_agent()
+    agent.start()
+    await api.known(agent.session_id)
+    path = f"/v1/sessions/{agent.session_id}/stream"
+    async with api.stream(path) as heard:
+        [*_, first] = await take(heard, lambda one: one.name == "event")
+        restart = asyncio.create_task(asyncio.to_thread(stack.restart, "api", signal.SIGTERM))
+        [*_, dropped] = await take(heard, lambda one: one.name == "dropped")
+    assert dropped.data["reason"] == "restarting"
+    await restart
+    agent.turn(0, "meanwhile")
+    agent.end()
+    async with api.stream(path, first.id) as heard:
+        assert sequences(await take(heard, lambda one: one.name == "end")) == [1, 2]
 
 
 async def test_live_entries_are_those_of_the_ledger(api: Api, new_agent: Callable[..., Agent]) -> None:
