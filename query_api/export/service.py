@@ -19,6 +19,8 @@ _log = logging.getLogger(__name__)
 #: Unfinished exports of one principal.
 UNFINISHED_MAX = 10
 _LOOK_EVERY_S = 5.0
+#: A file that is being written is left as it is: the next start writes it again.
+_STOP_S = 5.0
 
 
 class Exports:
@@ -42,7 +44,7 @@ class Exports:
         """Stop working; what is unfinished goes on with the next start."""
         self._stop.set()
         self._wake.set()
-        await asyncio.to_thread(self._thread.join)
+        await asyncio.to_thread(self._thread.join, _STOP_S)
         self._source.close()
 
     async def begin(self, principal: Principal, filter: str, format: FileFormat, directory: str | None) -> Job:
