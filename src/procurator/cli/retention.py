@@ -2,7 +2,7 @@
 
 import getpass
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -67,9 +67,10 @@ def run(
     by: By = "",
 ) -> None:
     """Export, verify the export, have the purge signed, remove, verify the ledger; goes on where one was cut off."""
-    from procurator.runtime import Stop
+    from threading import Event
 
-    done = _run(Stop(), by or getpass.getuser(), reason, no_export)
+    # No handler of signals: Ctrl-C ends it anywhere, as anything may, and the next run goes on from there.
+    done = _run(Event().wait, by or getpass.getuser(), reason, no_export)
     if done.resumed or done.undone:
         print(f"finished {done.resumed} purges of an earlier run, undid {done.undone} exports")
     print(f"{done.sessions} sessions removed in {done.purges} purges; the ledger verifies")
@@ -89,7 +90,7 @@ def daily() -> None:
     announce_ready()
     if settings().retention_daily:
         state = settings().data_dir.expanduser() / "retention" / "last-run.json"
-        serve(stop, state, lambda: _run(stop, "retention policy", "retention period", no_export=False))
+        serve(stop, state, lambda: _run(stop.wait, "retention policy", "retention period", no_export=False))
     stop.wait()
     raise typer.Exit(stop.exit_code)
 
@@ -163,7 +164,7 @@ def erase(
     console.print(_REMAINS, highlight=False, soft_wrap=True)
 
 
-def _run(stop: Any, by: str, reason: str, no_export: bool) -> "Done":
+def _run(wait: Callable[[float], bool], by: str, reason: str, no_export: bool) -> "Done":
     from procurator.clickhouse import ClickHouse
     from procurator.clock import now_us
     from procurator.config import settings
@@ -178,12 +179,12 @@ def _run(stop: Any, by: str, reason: str, no_export: bool) -> "Done":
     chosen, policy = settings(), _policy()
 
     def verify() -> Report:
-        with ledger_check(chosen, wait=stop.wait) as check:
+        with ledger_check(chosen, wait=wait) as check:
             return verify_ledger(check)
 
     clickhouse = ClickHouse.of(chosen)
     try:
-        desk = _desk(clickhouse, stop.wait)
+        desk = _desk(clickhouse, wait)
         parts = Parts(
             clickhouse=clickhouse,
             desk=desk,
