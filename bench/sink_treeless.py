@@ -24,6 +24,6 @@ def _extended(self: Head, leaf_hashes: Sequence[bytes], next_offset: int) -> Hea
 
 
 if __name__ == "__main__":
-    blocks.leaf_hashes = _no_hashes  # type: ignore[assignment]
+    vars(blocks)["leaf_hashes"] = _no_hashes
     Head.extended = _extended  # type: ignore[method-assign]
     main()

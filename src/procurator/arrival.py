@@ -5,13 +5,11 @@ session's state seen it, and is the tree of each log the one that its head claim
 ``select`` runs a statement with bound parameters and returns its rows, as `procurator.clickhouse.ClickHouse.rows` does.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
-from typing import Any
 
 from procurator.merkle import EMPTY_ROOT, Accumulator
-
-Select = Callable[[str, dict[str, Any]], list[list[Any]]]
+from procurator.reconcile import Select
 
 #: Session ids a query: they travel in its address.
 _IDS_MAX = 200
