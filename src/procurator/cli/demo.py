@@ -14,10 +14,10 @@ from procurator.cli.fetch import say
 from procurator.cli.up import DataDir, PortOffset, ready_line, running_stack, say_login_link
 
 if TYPE_CHECKING:
-    from procurator.reconcile import Select
     from procurator.deploy.embedded.stack import Stack
     from procurator.producers import Procurator
     from procurator.producers.simulator.player import Played
+    from procurator.reconcile import Select
     from procurator.runtime import Stop
 
 #: Longer than any start of a component that died on the way.
