@@ -22,7 +22,8 @@ Verified = Callable[..., Report]
 TARGET = "log_id = (SELECT min(log_id) FROM events) AND leaf_index = 40"
 FIRST_LOG = "log_id = (SELECT min(log_id) FROM events)"
 OTHER_LOG = "log_id = (SELECT max(log_id) FROM events)"
-A_SESSION = "session_id = (SELECT session_id FROM events WHERE kind = 'SessionEnded' ORDER BY session_id LIMIT 1)"
+#: One that is not the last of its log.
+A_SESSION = "session_id = (SELECT session_id FROM events WHERE kind = 'SessionEnded' ORDER BY leaf_index LIMIT 1)"
 ONE = "event_id = (SELECT event_id FROM events WHERE {0} ORDER BY event_id LIMIT 1)"
 TURN = ONE.format("kind = 'TurnRecorded' AND content != ''")
 TURN_WITH_THE = ONE.format("kind = 'TurnRecorded' AND content LIKE '% the %'")
