@@ -94,10 +94,11 @@ class Topics:
     def bounds(self, places: Iterable[Place]) -> dict[Place, Bounds]:
         """Return where each partition starts and ends; raises Unavailable for one that is not there, too.
 
-        Two requests for all of them, over a connection of its own. A consumer that is asked the same
+        Three requests for all of them, over a connection of its own. A consumer that is asked the same
         (`get_watermark_offsets`) answers behind its own fetches, partition by partition: half a second for each.
         """
         partitions = [TopicPartition(*place) for place in places]
+        self._reach()
         starts, ends = (self._offsets(partitions, spec) for spec in (OffsetSpec.earliest(), OffsetSpec.latest()))
         return {place: (start, ends[place]) for place, start in starts.items()}
 
@@ -157,6 +158,17 @@ class Topics:
                 resource.name: {key: str(entry.value) for key, entry in future.result().items()}
                 for resource, future in futures.items()
             }
+        except KafkaException as error:
+            raise self._unavailable(error) from error
+
+    def _reach(self) -> None:
+        """Wait until a broker answers. Raises Unavailable when none does.
+
+        librdkafka tries a request for offsets again and again, on a whole processor, while the broker that it knows to
+        have them is away; waiting for a broker it sleeps.
+        """
+        try:
+            self._admin.list_topics(timeout=TIMEOUT_S)
         except KafkaException as error:
             raise self._unavailable(error) from error
 
