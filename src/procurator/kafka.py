@@ -74,8 +74,7 @@ class Topics:
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._bootstrap_servers = bootstrap_servers
-        # Warnings and worse: when it is let go it tells at length of answers that nobody waits for.
-        self._admin = AdminClient({**client_config(bootstrap_servers), "log_level": 4})
+        self._admin = self._connected()
 
     def describe(self, names: Iterable[str]) -> dict[str, tuple[str, int]]:
         """Return topic id (canonical UUID text) and number of partitions of each topic that exists."""
@@ -113,7 +112,14 @@ class Topics:
         try:
             return {(at.topic, at.partition): future.result().offset for at, future in futures.items()}
         except KafkaException as error:
+            # The client goes on asking by the leader epochs that it learned first: a restarted broker refuses these
+            # for ever, and only a new client asks for the new ones.
+            self._admin = self._connected()
             raise self._unavailable(error) from error
+
+    def _connected(self) -> AdminClient:
+        # Warnings and worse: when it is let go it tells at length of answers that nobody waits for.
+        return AdminClient({**client_config(self._bootstrap_servers), "log_level": 4})
 
     def ensure(self, topics: Iterable[Topic], partitions: int, replication_factor: int) -> list[str]:
         """Create the topics that do not exist and return their names; those that exist are checked, not changed.
