@@ -221,12 +221,15 @@ class Procurator:
             self._link.transport.confirm(self._flush_s if deadline_s is None else deadline_s)
 
     def close(self, deadline_s: float | None = None) -> int:
-        """Do as `flush`, and let go of the connection; a later session connects again."""
+        """Do as `flush`, and let go of the connection; a later session connects again.
+
+        A Kafka that is known to be away is not waited for: events go to disk at once.
+        """
         with self._lock:
             link, self._link = self._link, None
             if self._finalizer is not None:
                 self._finalizer.detach()
-        return 0 if link is None else link.close(self._flush_s if deadline_s is None else deadline_s)
+        return 0 if link is None else link.close(self._flush_s if deadline_s is None else deadline_s, patient=False)
 
     def __enter__(self) -> Self:
         return self

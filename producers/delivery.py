@@ -123,14 +123,15 @@ class Delivery:
         """Wait until Kafka has confirmed everything accepted so far; at the deadline, put the rest on disk.
 
         Returns how many events of this process are on disk. Unless ``patient``, a Kafka that is known to be away is not
-        waited for. Raises DeliveryFailed naming what was refused, and what is neither confirmed nor on disk.
+        waited for, if there is a disk. Raises DeliveryFailed naming what was refused, and what is neither confirmed nor
+        on disk.
         """
         outbox = self._outbox
         receipt = outbox.ask(safe=False)
         give_up_at_s = time.monotonic() + deadline_s
         self.woken.set()
         while not receipt.done.wait(0.05) and time.monotonic() < give_up_at_s:
-            if not patient and self.away is not None:
+            if not patient and self._spool is not None and self.away is not None:
                 break
         outbox.give_up(receipt)
         if not receipt.done.is_set():
