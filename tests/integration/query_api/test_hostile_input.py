@@ -29,6 +29,7 @@ _SQL = [
     "(a|a)*$" * 20,
     "A" * 5000,
 ]
+_FOR_ALL = 3
 
 
 def _parameters() -> list[tuple[str, str]]:
@@ -64,9 +65,11 @@ def unlimited(reader_settings: Settings) -> Iterator[TestClient]:
 
 def test_sql_in_a_query_parameter_stays_a_value(unlimited: TestClient, ledger: Any, known: str) -> None:
     odd = []
-    for path, name in _parameters():
-        url = path.format(session_id=known, event_id=uuid4(), budget_id=uuid4(), key_id="a" * 16)
-        for text in _SQL:
+    for number, (path, name) in enumerate(_parameters()):
+        ids = dict.fromkeys(("event_id", "budget_id", "export_id"), uuid4())
+        url = path.format(session_id=known, key_id="a" * 16, name="x", **ids)
+        # All of them for every parameter would take minutes: the first few, and another one each.
+        for text in (*_SQL[:_FOR_ALL], _SQL[_FOR_ALL:][number % (len(_SQL) - _FOR_ALL)]):
             answered = unlimited.get(url, params={name: text})
             shown = answered.json().get("items") if answered.status_code == 200 else None
             if answered.status_code not in (200, 404, 422) or "DB::" in answered.text or "system.users" in str(shown):
