@@ -173,7 +173,7 @@ def test_a_search_is_exported_and_downloaded(page: Page, world: Any) -> None:
 def test_one_session_is_exported(page: Page, world: Any) -> None:
     page.goto(f"/sessions/{world.shop}")
     with page.expect_download() as download:
-        page.get_by_role("link", name="Export").click()
+        page.get_by_role("link", name="Export", exact=True).click()
     exported = json.loads(download.value.path().read_text())
     assert world.shop in json.dumps(exported)
 
