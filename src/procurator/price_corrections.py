@@ -1,8 +1,8 @@
 """Corrections of past prices: the events that add what calls cost less, or more, than they were charged. Pure.
 
 What was charged stands in the ledger for good; a correction is another event in the call's session, with the
-difference. Its emitter is the same for all, and numbers a session's corrections in the order of their calls: whoever
-repeats a run that the ledger has not seen to its end emits the same numbers again, which are repeated and count nowhere.
+difference. Its emitter is the same for all, and numbers a session's corrections in the order of their calls: a run that
+is repeated before the ledger has seen it to its end emits the same numbers again; those are repeated, count nowhere.
 """
 
 from collections.abc import Callable, Iterable, Iterator
