@@ -23,19 +23,23 @@ def announce_ready() -> None:
 class Stop:
     """Set by SIGTERM, SIGINT or SIGHUP from its creation on; create it in the main thread, wait for it in any.
 
-    A pipe rather than ``threading.Event``: a signal may arrive while the main thread holds the event's own lock.
+    A pipe rather than ``threading.Event``: a signal may arrive while the main thread holds the event's own lock. The
+    interpreter itself writes to it: the handler alone would run too late for a signal that arrives when the main
+    thread is just about to block, which then nothing would wake.
     """
 
     def __init__(self) -> None:
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
         self.signal: int | None = None
+        signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores it
                 signal.signal(number, self._on_signal)
 
     def close(self) -> None:
         """Let go of the pipe; signals must not arrive any more."""
+        signal.set_wakeup_fd(-1)
         os.close(self._reader)
         os.close(self._writer)
 
