@@ -68,8 +68,10 @@ async def _holding(store: Store, query: ListSessions, batch: list[Row]) -> list[
     """Return the rows of ``batch`` whose sessions hold the phrases that they must, and none that they must not."""
     phrases = query.search.phrases
     ids = tuple(row["session_id"] for row in batch)
-    held = PhrasesHeld(scope=query.scope, session_ids=ids, texts=phrases)
-    holds = {row["session_id"]: row["held"] for row in (await store.rows(held) if ids else [])}
-    wanted = [int(not phrase.negated) for phrase in phrases]
-    nothing = [0] * len(phrases)
-    return [row for row in batch if holds.get(row["session_id"], nothing) == wanted]
+    asked = PhrasesHeld(scope=query.scope, session_ids=ids, texts=phrases)
+    held = {(row["session_id"], row["phrase"]) for row in (await store.rows(asked) if ids else [])}
+    return [
+        row
+        for row in batch
+        if all(phrase.negated is not ((row["session_id"], n) in held) for n, phrase in enumerate(phrases))
+    ]

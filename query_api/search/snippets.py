@@ -19,7 +19,8 @@ def hit_of(row: Mapping[str, Any], texts: Sequence[Text]) -> dict[str, Any]:
     What stands beyond the part of a body that was read is not marked: the snippet is then the body's beginning.
     """
     searches = [(text.words, text.prefix) for text in texts]
-    found = [(body, row[body], marked(row[body], searches)) for body in BODIES if row[body]]
+    shown = [(body, row[f"of_{body}"]) for body in BODIES]
+    found = [(body, text, marked(text, searches)) for body, text in shown if text]
     body, text, spans = next((hit for hit in found if hit[2]), found[0] if found else ("content", "", []))
     part = _THINKING if body == "thinking" else _PARTS.get(row["kind"], _TURN)
     return {**row, "part": part, "snippet": snippet(text, spans)}

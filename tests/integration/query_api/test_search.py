@@ -11,6 +11,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from procurator.bench import corpus
+from procurator.query_api import matches
+from procurator.query_api.search import begun
 from procurator.query_api.search.fields import MARKS, MEASURES, NAMES
 from procurator.query_api.search.words import marked, words
 
@@ -202,6 +204,35 @@ def test_pages_in_any_order_are_the_sorted_list(found: Found, client: TestClient
     assert values == sorted(known, reverse=order == "desc") + [None] * (len(values) - len(known))
 
 
+def test_a_phrase_is_found_over_short_pages_too(
+    found: Found, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page looks at a bounded number of candidates; what it did not come to is on the next."""
+    monkeypatch.setattr(matches, "_AT_ONCE", 3)
+    monkeypatch.setattr(matches, "CANDIDATES_MAX", 6)
+    search = '"date of birth" -"refund policy"'
+    expected = {
+        key
+        for key, texts in found.texts.items()
+        if _holds("date of birth")({}, texts) and not _holds("refund policy")({}, texts)
+    }
+    assert expected
+    first = client.get("/v1/sessions", params={"q": search, "limit": 50}).json()
+    assert len(first["items"]) <= 6
+    walked = [item["session_id"] for item in _walk(client, 50, q=search)]
+    assert len(walked) == len(expected)
+    assert set(walked) == expected
+
+
+def test_a_beginning_of_too_many_words_is_refused(
+    found: Found, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(begun, "WORDS_MAX", 2)
+    response = client.get("/v1/sessions", params={"q": "res*"})
+    assert response.status_code == 422
+    assert "more than 2 words begin with 'res': write more of it" in response.json()["detail"]
+
+
 def test_a_cursor_of_another_filter_is_refused(found: Found, client: TestClient) -> None:
     cursor = client.get("/v1/sessions?limit=1&q=is:open").json()["next_cursor"]
     for params in ({"q": "-is:open"}, {"q": "is:open", "sort": "cost"}, {}):
@@ -378,7 +409,12 @@ _HOSTILE = [
 @pytest.mark.parametrize("hostile", _HOSTILE)
 def test_no_text_of_a_caller_becomes_sql(found: Found, client: TestClient, hostile: str) -> None:
     quoted = hostile.replace("\\", "\\\\").replace('"', '\\"')
-    searches = [*(f'{name}:"{quoted}"' for name in NAMES), f'label:"{quoted}"="{quoted}"', f'"{quoted}"', hostile]
+    searches = [
+        *(f'{name}:"{quoted}"' for name in NAMES),
+        f'label:"{quoted}"="{quoted}"',
+        f'"{quoted}"',
+        f"zqzqzq{hostile}",
+    ]
     parameters = [*({"q": search} for search in searches), *({name: hostile} for name in (*NAMES, "cursor", "sort"))]
     parameters += [{f"{name}_above": hostile} for name in ("cost", "tokens")]
     for params in parameters:

@@ -1,6 +1,6 @@
 SELECT session_id, log_id, offset, kind, turn_index, nullIf(tool_name, '') AS tool_name, tool_call_id,
-  substringUTF8(events.content, 1, {chars:UInt32}) AS content,
-  substringUTF8(events.thinking, 1, {chars:UInt32}) AS thinking
+  substringUTF8(events.content, 1, {chars:UInt32}) AS of_content,
+  substringUTF8(events.thinking, 1, {chars:UInt32}) AS of_thinking
 FROM events WHERE org_id = {scope_org_id:String} AND owner_team_id IN {scope_team_ids:Array(String)} AND session_id IN {value_1:Array(UUID)} AND counted AND ((hasAllTokens(content, {value_2:String}) OR hasAllTokens(thinking, {value_3:String})) OR (hasPhrase(content, {value_4:String}) OR hasPhrase(thinking, {value_5:String})))
 ORDER BY session_id, log_id, offset LIMIT 3 BY session_id
 
