@@ -112,9 +112,6 @@ class Topics:
         try:
             return {(at.topic, at.partition): future.result().offset for at, future in futures.items()}
         except KafkaException as error:
-            # The client goes on asking by the leader epochs that it learned first: a restarted broker refuses these
-            # for ever, and only a new client asks for the new ones.
-            self._admin = self._connected()
             raise self._unavailable(error) from error
 
     def _connected(self) -> AdminClient:
@@ -168,17 +165,20 @@ class Topics:
             raise self._unavailable(error) from error
 
     def _reach(self) -> None:
-        """Wait until a broker answers. Raises Unavailable when none does.
-
-        librdkafka tries a request for offsets again and again, on a whole processor, while the broker that it knows to
-        have them is away; waiting for a broker it sleeps.
-        """
+        """Wait until a broker answers: a request for offsets does not wait, see `_unavailable`. Raises Unavailable."""
         try:
             self._admin.list_topics(timeout=TIMEOUT_S)
         except KafkaException as error:
             raise self._unavailable(error) from error
 
     def _unavailable(self, error: KafkaException) -> Unavailable:
+        """Return what to raise, having taken a new client.
+
+        The old one would send its requests to the broker that it knew again and again, on a whole processor, while that
+        is away; and goes on asking by the leader epochs that it learned first, which a restarted broker refuses for
+        ever. A new client waits for a broker asleep, and asks for what is now.
+        """
+        self._admin = self._connected()
         return Unavailable(f"Kafka at {self._bootstrap_servers}: {error.args[0].str()}")
 
 
