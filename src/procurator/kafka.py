@@ -97,13 +97,13 @@ class Topics:
         (`get_watermark_offsets`) answers behind its own fetches, partition by partition: half a second for each.
         """
         partitions = [TopicPartition(*place) for place in places]
+        if not partitions:
+            return {}
         self._reach()
         starts, ends = (self._offsets(partitions, spec) for spec in (OffsetSpec.earliest(), OffsetSpec.latest()))
         return {place: (start, ends[place]) for place, start in starts.items()}
 
     def _offsets(self, partitions: list[TopicPartition], spec: OffsetSpec) -> dict[Place, int]:
-        if not partitions:
-            return {}
         futures = self._admin.list_offsets(
             dict.fromkeys(partitions, spec),
             isolation_level=IsolationLevel.READ_COMMITTED,
