@@ -24,6 +24,7 @@ class Benchmark(StrEnum):
     E2E = "e2e"
     VERIFY = "verify"
     LIVE = "live"
+    QUERY = "query"
     EXPORT = "export"
     RECOVERY = "recovery"
     PROOF = "proof"
