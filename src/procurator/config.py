@@ -74,6 +74,7 @@ class Settings(BaseSettings):
     retention_file: Path | None = Field(None, description="retention periods by organisation and team (TOML)")
     retention_exports: Path | None = Field(None, description="folder of the exports that purges leave behind")
     retention_daily: bool = Field(True, description="whether the embedded stack runs the retention once a day")
+    exports_dir: Path | None = Field(None, description="root of bulk exports, for the API alone")
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -88,7 +89,6 @@ class Settings(BaseSettings):
         if self.oidc_issuer and not (self.oidc_audience and self.oidc_jwks_url):
             raise ValueError("PROCURATOR_OIDC_ISSUER is set: set PROCURATOR_OIDC_AUDIENCE and PROCURATOR_OIDC_JWKS_URL")
         return self
-    exports_dir: Path | None = Field(None, description="root of bulk exports, for the API alone")
 
     @property
     def exports(self) -> Path:
