@@ -31,6 +31,13 @@ class Arrival:
     #: Sessions that have a published state.
     sessions: int = 0
 
+    def has_all(self, events: int, sessions: int) -> bool:
+        """Say whether each of so many published events counts once, in the ledger and in its session's state.
+
+        There may be more entries than that: an emitter that was not sure sends again, which is marked as repeated.
+        """
+        return (self.counted, self.folded, self.sessions, self.entries) == (events, events, sessions, self.records)
+
     def __add__(self, other: "Arrival") -> "Arrival":
         return Arrival(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(Arrival)))
 

@@ -96,18 +96,25 @@ def inject(stack: Stack, plan: list[tuple[float, str]]) -> None:
         stack.await_ready(victim, starts + 1)
 
 
-def await_that(condition: Callable[[], bool], what: str) -> None:
+def await_that(condition: Callable[[], bool], what: str | Callable[[], str]) -> None:
     deadline = time.monotonic() + SETTLE_S
     while not condition():
-        assert time.monotonic() < deadline, f"not within {SETTLE_S} s: {what}"
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {SETTLE_S} s: {what if isinstance(what, str) else what()}")
         threading.Event().wait(0.1)
 
 
 def assert_sound(clickhouse: ClickHouse, load: Load) -> None:
     expected = sum(load.events.values())
-    complete = Arrival(expected, expected, expected, expected, len(load.events))
-    await_that(lambda: arrival(clickhouse.rows, load.events).entries >= expected, "every acknowledged event an entry")
-    await_that(lambda: arrival(clickhouse.rows, load.events) == complete, f"each once in ledger and state: {complete}")
+
+    def arrived() -> Arrival:
+        return arrival(clickhouse.rows, load.events)
+
+    await_that(lambda: arrived().entries >= expected, "every acknowledged event an entry")
+    await_that(
+        lambda: arrived().has_all(expected, len(load.events)),
+        lambda: f"{expected} events of {len(load.events)} sessions, each once in ledger and state: {arrived()}",
+    )
     reports = list(reconcile(clickhouse.rows, Policy(lag_s=0)))
     assert [difference for report in reports for difference in report.differences] == []
     assert [tree.fault for tree in trees(clickhouse.rows) if tree.fault] == []
