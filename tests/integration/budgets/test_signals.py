@@ -96,7 +96,7 @@ def test_a_pause_waits_for_an_approval_and_a_denial_terminates(fleet: Any, liste
         )
         assert (answer["kind"], answer["cause"], answer["requested_by"]) == (kind, "APPROVAL", "ann")
         assert answer["reason"] == "why not"
-    assert listener.state(approved)["status"] == "RUNNING"
+    fleet.wait(lambda: listener.state(approved)["status"] == "RUNNING", "the approved session goes on")
 
 
 def test_what_nobody_decides_settles_itself(fleet: Any, listener: Any) -> None:
