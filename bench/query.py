@@ -9,7 +9,9 @@ import itertools
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,9 +45,7 @@ class Question:
 
 def run(events: int = 10_000_000, data_dir: str = "") -> dict[str, Any]:
     """Return latencies in ms by question, with one client and with many; ``latency_ms`` is over all with one client."""
-    folder = Path(data_dir) if data_dir else settings().cache_dir.expanduser() / f"bench-query-{events}"
-    with Stack(StackConfig(folder, Ports.free(), say=_say)) as stack:
-        _prepared(stack, folder, events)
+    with large_ledger(events, data_dir) as stack:
         clickhouse = ClickHouse(stack.clickhouse_url, "admin", stack.admin_key, "procurator")
         ((stored, sessions),) = clickhouse.rows("SELECT (SELECT count() FROM events), (SELECT count() FROM sessions)")
         questions = _questions(clickhouse)
@@ -57,10 +57,19 @@ def run(events: int = 10_000_000, data_dir: str = "") -> dict[str, Any]:
     return {
         "events": stored,
         "sessions": sessions,
-        "latency_ms": _percentiles([ms for measured in alone.values() for ms in measured]),
-        "one_client_ms": {name: _percentiles(measured) for name, measured in alone.items()},
-        f"{_CLIENTS}_clients_ms": {name: _percentiles(measured) for name, measured in together.items()},
+        "latency_ms": percentiles([ms for measured in alone.values() for ms in measured]),
+        "one_client_ms": {name: percentiles(measured) for name, measured in alone.items()},
+        f"{_CLIENTS}_clients_ms": {name: percentiles(measured) for name, measured in together.items()},
     }
+
+
+@contextmanager
+def large_ledger(events: int, data_dir: str = "") -> Iterator[Stack]:
+    """Run the stack on a ledger of ``events`` events, made when it is not there yet."""
+    folder = Path(data_dir) if data_dir else settings().cache_dir.expanduser() / f"bench-query-{events}"
+    with Stack(StackConfig(folder, Ports.free(), say=_say)) as stack:
+        _prepared(stack, folder, events)
+        yield stack
 
 
 def _prepared(stack: Stack, folder: Path, events: int) -> None:
@@ -138,7 +147,7 @@ def _alone(client: httpx.Client, question: Question) -> list[float]:
     for _ in range(_WARM_UP):
         _asked_ms(client, next(paths))
     measured = [_asked_ms(client, next(paths)) for _ in range(_REQUESTS)]
-    _say(f"{question.name}: {_percentiles(measured)}")
+    _say(f"{question.name}: {percentiles(measured)}")
     return measured
 
 
@@ -164,7 +173,8 @@ def _asked_ms(client: httpx.Client, path: str) -> float:
     return (time.perf_counter() - began) * 1_000
 
 
-def _percentiles(measured: list[float]) -> dict[str, float]:
+def percentiles(measured: list[float]) -> dict[str, float]:
+    """Return p50, p95 and p99, to a tenth."""
     ordered = sorted(measured)
     return {f"p{p}": round(ordered[min(len(ordered) - 1, len(ordered) * p // 100)], 1) for p in (50, 95, 99)}
 
