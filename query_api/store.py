@@ -10,6 +10,7 @@ import httpx
 import orjson
 
 from procurator.clickhouse import bound, refusal
+from procurator.clickhouse_cluster import QUERY_SETTINGS
 from procurator.config import Settings
 from procurator.errors import Fatal, Unavailable, UserError
 from procurator.query_api.queries.base import Parameters, Query, Row
@@ -41,7 +42,12 @@ class Store:
                 "X-ClickHouse-User": settings.clickhouse_user,
                 "X-ClickHouse-Key": settings.clickhouse_password.get_secret_value(),
             },
-            params={**_SETTINGS, "database": self._database, "max_execution_time": str(int(timeout_s))},
+            params={
+                **_SETTINGS,
+                **(QUERY_SETTINGS if settings.clickhouse_cluster else {}),
+                "database": self._database,
+                "max_execution_time": str(int(timeout_s)),
+            },
             timeout=httpx.Timeout(timeout_s, connect=2.0),
             limits=httpx.Limits(max_connections=connections_max, max_keepalive_connections=connections_max),
             trust_env=False,

@@ -13,6 +13,7 @@ from importlib import resources
 
 from procurator.clickhouse import ClickHouse
 from procurator.errors import Fatal, UserError
+from procurator.sink.cluster import Cluster
 
 #: The first release whose text index is generally available.
 VERSION_MIN = (26, 2)
@@ -21,8 +22,7 @@ _FILE = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql").fullmatch
 _STATEMENT_END = re.compile(r";[ \t]*(?:\n|\Z)")
 _COMMENT = re.compile(r"^[ \t]*--.*\n?", re.MULTILINE)
 _NEEDS_ACCESS_CONTROL = "-- requires: access_control\n"
-_RECORDS = """
-CREATE TABLE IF NOT EXISTS migrations
+_RECORDS = """CREATE TABLE IF NOT EXISTS migrations
 (
     number UInt32,
     name String,
@@ -110,8 +110,10 @@ def migrate(clickhouse: ClickHouse) -> Migrated:
     """Bring the database to this version. Raises what the client raises, Fatal and UserError."""
     ((version,),) = clickhouse.rows("SELECT version()", database="")
     check_version(version)
-    clickhouse.execute("CREATE DATABASE IF NOT EXISTS {name:Identifier}", {"name": clickhouse.database}, database="")
-    clickhouse.execute(_RECORDS)
+    for step in _rendered(_database(clickhouse.database), clickhouse.database, clickhouse.cluster):
+        clickhouse.execute(step, database="")
+    for step in _rendered(_RECORDS, clickhouse.database, clickhouse.cluster):
+        clickhouse.execute(step)
     recorded = clickhouse.rows("SELECT number, any(sha256) FROM migrations GROUP BY number")
     migrations = shipped()
     todo = pending(migrations, {int(number): str(sha256) for number, sha256 in recorded})
@@ -121,10 +123,25 @@ def migrate(clickhouse: ClickHouse) -> Migrated:
             done.passed_over.append(migration)
             continue
         for statement in migration.statements:
-            clickhouse.execute(statement)
+            for step in _rendered(statement, clickhouse.database, clickhouse.cluster):
+                clickhouse.execute(step)
         _record(clickhouse, migration)
         done.applied.append(migration)
     return done
+
+
+def script(database: str, cluster: str) -> list[str]:
+    """Return every statement that `migrate` runs on empty servers; ``cluster`` is empty for a single one."""
+    steps = [_database(database), _RECORDS, *(step for migration in shipped() for step in migration.statements)]
+    return [rendered for step in steps for rendered in _rendered(step.strip(), database, cluster)]
+
+
+def _database(name: str) -> str:
+    return f"CREATE DATABASE IF NOT EXISTS `{name}`"
+
+
+def _rendered(statement: str, database: str, cluster: str) -> list[str]:
+    return Cluster(cluster, database).render(statement) if cluster else [statement]
 
 
 def _record(clickhouse: ClickHouse, migration: Migration) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 
+from procurator.clickhouse_cluster import LEDGER_SETTINGS, altered
 from procurator.config import Settings
 from procurator.errors import Fatal, ProcuratorError, Unavailable, UserError
 
@@ -35,9 +36,11 @@ _PASSING_CODES = frozenset(
         242,  # TABLE_IS_READ_ONLY
         243,  # NOT_ENOUGH_SPACE
         252,  # TOO_MANY_PARTS
+        279,  # ALL_CONNECTION_TRIES_FAILED: to a shard
         285,  # TOO_FEW_LIVE_REPLICAS
         286,  # UNSATISFIED_QUORUM_FOR_PREVIOUS_WRITE
         319,  # UNKNOWN_STATUS_OF_INSERT
+        369,  # ALL_REPLICAS_ARE_STALE
         394,  # QUERY_WAS_CANCELLED
         425,  # SYSTEM_ERROR
         439,  # CANNOT_SCHEDULE_TASK
@@ -51,6 +54,7 @@ _USER_CODES = {
     193: "check PROCURATOR_CLICKHOUSE_PASSWORD",  # WRONG_PASSWORD
     194: "check PROCURATOR_CLICKHOUSE_PASSWORD",  # REQUIRED_PASSWORD
     497: "this user needs another role",  # ACCESS_DENIED
+    701: "check PROCURATOR_CLICKHOUSE_CLUSTER",  # CLUSTER_DOESNT_EXIST
     516: "check PROCURATOR_CLICKHOUSE_USER and PROCURATOR_CLICKHOUSE_PASSWORD",  # AUTHENTICATION_FAILED
 }
 _THROW_IF = 395
@@ -66,9 +70,14 @@ class TooLate(Unavailable):
 class ClickHouse:
     """One server (or its load balancer) and one database. Methods may be called from several threads."""
 
-    def __init__(self, url: str, user: str, password: str, database: str, timeout_s: float = 60.0) -> None:
+    def __init__(
+        self, url: str, user: str, password: str, database: str, timeout_s: float = 60.0, cluster: str = ""
+    ) -> None:
         self._url = url.rstrip("/") + "/"
         self.database = database
+        #: Empty: a single server.
+        self.cluster = cluster
+        self._cluster_settings = LEDGER_SETTINGS if cluster else {}
         timeout = httpx.Timeout(timeout_s, connect=5.0)
         headers = {"X-ClickHouse-User": user, "X-ClickHouse-Key": password}
         self._client = httpx.Client(timeout=timeout, headers=headers, trust_env=False)
@@ -77,10 +86,15 @@ class ClickHouse:
     def of(cls, settings: Settings) -> "ClickHouse":
         """Return the client of the server that the settings name."""
         password = settings.clickhouse_password.get_secret_value()
-        return cls(settings.clickhouse_url, settings.clickhouse_user, password, settings.clickhouse_database)
+        url, user, database = settings.clickhouse_url, settings.clickhouse_user, settings.clickhouse_database
+        return cls(url, user, password, database, cluster=settings.clickhouse_cluster)
 
     def close(self) -> None:
         self._client.close()
+
+    def altered(self, table: str) -> str:
+        """Return what ``ALTER TABLE`` and a mutation of rows must name here."""
+        return altered(table, self.cluster)
 
     def rows(self, sql: str, params: Params | None = None, database: str | None = None) -> list[list[Any]]:
         """Return the result's rows; 64-bit integers as numbers, binary strings only if the query makes them hex.
@@ -142,7 +156,12 @@ class ClickHouse:
     def _send(
         self, sql: str, body: bytes | memoryview, settings: Mapping[str, str], database: str | None
     ) -> httpx.Response:
-        params = {"database": self.database if database is None else database, "wait_end_of_query": "1", **settings}
+        params = {
+            "database": self.database if database is None else database,
+            "wait_end_of_query": "1",
+            **self._cluster_settings,
+            **settings,
+        }
         try:
             if body:
                 length = {"Content-Length": str(len(body))}

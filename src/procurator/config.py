@@ -36,7 +36,10 @@ class Settings(BaseSettings):
     clickhouse_password: SecretStr = Field(
         SecretStr(""), description="its password; in the embedded stack the admin key is admin's"
     )
-    clickhouse_database: str = Field("procurator", description="ClickHouse database of the ledger")
+    clickhouse_database: str = Field("procurator", pattern=r"^[A-Za-z_]\w*$", description="the ledger's database")
+    clickhouse_cluster: str = Field(
+        "", pattern=r"^([A-Za-z_]\w*)?$", description="the ClickHouse servers' name for their cluster; empty: one server"
+    )
     api_url: str = Field("http://127.0.0.1:8080", description="the query API that client commands call")
     api_key: SecretStr = Field(SecretStr(""), description="the key client commands send to the API")
     api_host: str = Field("127.0.0.1", description="address the query API listens on")

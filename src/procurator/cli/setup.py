@@ -29,6 +29,9 @@ def register(app: typer.Typer) -> None:
         prices: Annotated[
             Path | None, typer.Option("--prices", help="your own prices (TOML, see docs/pricing.md)")
         ] = None,
+        print_sql: Annotated[
+            bool, typer.Option("--print-sql", help="only print the statements for ClickHouse, do nothing")
+        ] = False,
     ) -> None:
         """Create or check topics, schemas, tables, roles, prices and the signing key; repeating it changes nothing."""
         from procurator.clickhouse import ClickHouse
@@ -36,6 +39,9 @@ def register(app: typer.Typer) -> None:
         from procurator.registry import Registry
 
         chosen = settings()
+        if print_sql:
+            _print_sql(chosen)
+            return
         clickhouse, registry = ClickHouse.of(chosen), Registry(chosen.schema_registry_url)
         until_s = time.monotonic() + wait_s
         try:
@@ -50,6 +56,13 @@ def register(app: typer.Typer) -> None:
         finally:
             clickhouse.close()
             registry.close()
+
+
+def _print_sql(settings: "Settings") -> None:
+    from procurator.sink.migrate import script
+
+    for statement in script(settings.clickhouse_database, settings.clickhouse_cluster):
+        print(f"{statement};\n")
 
 
 def _patiently(work: Callable[[], T], until_s: float) -> T:

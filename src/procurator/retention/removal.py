@@ -85,7 +85,8 @@ class Removal:
         until = " OR ".join(f"(log_id = '{log_id}' AND leaf_index <= {index})" for log_id, index in last.items())
         spared = "".join(f" AND NOT (log_id = '{leaf.log_id}' AND leaf_index = {leaf.leaf_index})" for leaf in later)
         self._clickhouse.execute(
-            f"ALTER TABLE events DELETE WHERE session_id IN ({ids_text(sessions)}) AND ({until}){spared} {_SYNC}"
+            f"ALTER TABLE {self._clickhouse.altered('events')} DELETE"
+            f" WHERE session_id IN ({ids_text(sessions)}) AND ({until}){spared} {_SYNC}"
         )
 
     def _forget(self, sessions: Sequence[str]) -> None:
@@ -95,7 +96,8 @@ class Removal:
             producer.produce(SESSION_STATE.name, None, session_id.encode())
         if left := producer.flush(_FLUSH_S):
             raise Unavailable(f"Kafka did not take {left} tombstones of purged sessions")
-        self._clickhouse.execute(f"ALTER TABLE sessions DELETE WHERE session_id IN ({ids_text(sessions)}) {_SYNC}")
+        table = self._clickhouse.altered("sessions")
+        self._clickhouse.execute(f"ALTER TABLE {table} DELETE WHERE session_id IN ({ids_text(sessions)}) {_SYNC}")
 
 
 def _completion(purge: dict[str, Any]) -> dict[str, Any]:
