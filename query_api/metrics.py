@@ -38,6 +38,9 @@ class ApiMetrics:
         )
         #: Asked of the live streams when the figures are read.
         self.live_listeners = Gauge("procurator_api_live_listeners", "Live streams that are open.", registry=registry)
+        self.live_slow = Counter(
+            "procurator_api_live_slow", "Live streams that were dropped for not keeping up.", registry=registry
+        )
 
     def answered(self, scope: Scope, status: int, seconds: float) -> None:
         """Count one request; the route's template stands for its path."""

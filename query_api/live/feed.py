@@ -26,7 +26,8 @@ from procurator.query_api.live.views import Views
 
 _log = logging.getLogger(__name__)
 
-_BATCH_MAX = 2_000
+#: Well below what may wait for one listener: each can take one batch before the next comes.
+_BATCH_MAX = 500
 _POLL_S = 0.2
 _FETCH = {"fetch.wait.max.ms": 100, "log_level": 0}
 _RETRY_S = 1.0

@@ -26,17 +26,22 @@ class _Partitions:
 
 
 class Hub:
-    """Rings and listeners. ``show`` decodes a record, None when it is none; called once for each that is heard."""
+    """Rings and listeners. ``show`` decodes a record, None when it is none; called once for each that is heard.
+
+    ``on_slow`` is told of each listener that was dropped for not keeping up.
+    """
 
     def __init__(
         self,
         show: Callable[[LiveRecord], Shown | None],
         policy: ListenerPolicy = LISTENER_POLICY,
         ring_bytes_max: Mapping[str, int] = RING_BYTES_MAX,
+        on_slow: Callable[[], object] = lambda: None,
     ) -> None:
         self._show = show
         self._policy = policy
         self._ring_bytes_max = ring_bytes_max
+        self._on_slow = on_slow
         self._topics: dict[str, _Partitions] = {}
         self._of_session: dict[str, set[Listener]] = {}
         self._of_scope: dict[Scope, set[Listener]] = {}
@@ -64,8 +69,7 @@ class Hub:
             if record.kind == STATE and self._of_scope:
                 self._tell_lists(record)
             topic.ring.add(record)
-            for listener in self._of_session.get(record.session_id, ()):
-                listener.offer(record)
+            self._offer(self._of_session.get(record.session_id, ()), record)
 
     def stop(self, reason: str, message: str) -> None:
         """End every stream."""
@@ -132,8 +136,12 @@ class Hub:
         shown = self.shown(record)
         for scope, listeners in self._of_scope.items():
             if shown is not None and scope.contains(shown.org_id, shown.owner_team_id):
-                for listener in listeners:
-                    listener.offer(record)
+                self._offer(listeners, record)
+
+    def _offer(self, listeners: Iterable[Listener], record: LiveRecord) -> None:
+        for listener in listeners:
+            if not listener.offer(record):
+                self._on_slow()
 
     @contextmanager
     def _listening(self, table: dict[Any, set[Listener]], key: Any) -> Iterator[Listener]:

@@ -1,6 +1,6 @@
 """The list of sessions as a stream: each session's state when it is published anew, if it is one that was asked for."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import orjson
@@ -16,8 +16,8 @@ from procurator.query_api.live.views import Views, now
 from procurator.query_api.queries.base import Row
 from procurator.query_api.search import SessionFilter
 
-#: Sessions whose leaving a listener is told of: the latest that it was sent.
-SHOWN_MAX = 10_000
+#: Sessions that are known to be gone, the latest: of others it is said again when they change.
+GONE_MAX = 10_000
 
 
 def stream_name(asked: SessionFilter) -> str:
@@ -47,8 +47,9 @@ class ListStream:
         self._name = stream_name(asked)
         self._position = position or {}
         self._is_new = position is None
-        #: Sessions that were sent and match, the latest last.
-        self._shown: dict[str, None] = {}
+        #: Sessions that the client knows not to match, the latest last. Of any other it may hold that they do, from
+        #: the list that it loaded or from before it connected again, wherever that was.
+        self._gone: dict[str, None] = {}
 
     async def frames(self) -> AsyncIterator[bytes]:
         """Yield Server-Sent Events without end. Raises Dropped, and Unavailable."""
@@ -84,8 +85,8 @@ class ListStream:
 
     def _from_table(self, row: Row) -> bytes:
         self._position[row["state_log_id"]] = row["state_offset"]
-        matches = self._matches(self._views.state_record(row["state"]))
-        return self._frame(row["session_id"], self._views.session(row) if matches else None, was_shown=True)
+        state = self._views.state_record(row["state"])
+        return self._frame(row["session_id"], state, lambda: self._views.session(row))
 
     def _from_kafka(self, record: LiveRecord) -> bytes:
         if record.offset <= self._position.get(record.log_id, -1):
@@ -94,21 +95,20 @@ class ListStream:
         shown = self._hub.shown(record)
         if shown is None:
             return b""
-        data = shown.data if self._matches(shown.record) else None
-        return self._frame(record.session_id, data, was_shown=record.session_id in self._shown)
+        return self._frame(record.session_id, shown.record, lambda: shown.data)
 
-    def _frame(self, session_id: str, data: bytes | None, *, was_shown: bool) -> bytes:
-        """Return what there is to say of a session: its item, or that it is gone. ``was_shown``: perhaps, at least."""
-        self._shown.pop(session_id, None)
-        if data is not None:
-            self._shown[session_id] = None
-            if len(self._shown) > SHOWN_MAX:
-                del self._shown[next(iter(self._shown))]
-            return frame(STATE, data, self._id())
-        return frame("gone", orjson.dumps({"session_id": session_id}), self._id()) if was_shown else b""
-
-    def _matches(self, state: dict[str, Any]) -> bool:
-        return self._asked.matches(state, now())
+    def _frame(self, session_id: str, state: dict[str, Any], item: Callable[[], bytes]) -> bytes:
+        """Return what there is to say of a session: its item, or once that it is gone, if it can have been there."""
+        at = now()
+        if self._asked.matches(state, at):
+            self._gone.pop(session_id, None)
+            return frame(STATE, item(), self._id())
+        if session_id in self._gone or not self._asked.may_have_matched(state, at):
+            return b""
+        self._gone[session_id] = None
+        if len(self._gone) > GONE_MAX:
+            del self._gone[next(iter(self._gone))]
+        return frame("gone", orjson.dumps({"session_id": session_id}), self._id())
 
     def _id(self) -> str:
         return self._seal.close(self._name, self._position)

@@ -51,15 +51,17 @@ class Listener:
         self.is_live = False
         self._wake.set()
 
-    def offer(self, record: LiveRecord) -> None:
-        """Take a record; a listener that is not live does not, one that does not keep up is dropped."""
+    def offer(self, record: LiveRecord) -> bool:
+        """Take a record; a listener that is not live does not. Return False when that drops it: it does not keep up."""
         if not self.is_live or self._dropped is not None:
-            return
+            return True
         self._waiting.append(record)
         self._bytes += record.size_bytes
-        if len(self._waiting) > self._policy.records_max or self._bytes > self._policy.bytes_max:
-            self.drop("slow", "this listener takes records more slowly than they come; connect again to go on")
         self._wake.set()
+        if len(self._waiting) <= self._policy.records_max and self._bytes <= self._policy.bytes_max:
+            return True
+        self.drop("slow", "this listener takes records more slowly than they come; connect again to go on")
+        return False
 
     def drop(self, reason: str, message: str) -> None:
         """End the stream; the reason is raised to it by `take`. What waits is forgotten."""

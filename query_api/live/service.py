@@ -20,7 +20,6 @@ from procurator.query_api.queries.base import Row
 from procurator.query_api.search import SessionFilter
 from procurator.query_api.store import Store
 from procurator.registry import Registry
-from procurator.transitions import TERMINAL
 
 #: The feed goes on so long after the last listener, for those who connect again.
 LINGER_S = 60.0
@@ -36,11 +35,12 @@ class Live:
         registry: Registry,
         sessions: CurrentSessions,
         item: Callable[[Row], Row],
+        on_slow: Callable[[], object] = lambda: None,
     ) -> None:
         self._store = store
         self._sessions = sessions
         self._views = Views(registry, item)
-        self.hub = Hub(self._views.show)
+        self.hub = Hub(self._views.show, on_slow=on_slow)
         self._feed = Feed(settings.kafka_bootstrap_servers, self._views, self.hub, partial(table_heads, store))
         self._seal = Seal(settings.admin_key.get_secret_value())
         self._streams = 0
@@ -53,15 +53,17 @@ class Live:
         Raises BadResumeId, and Unavailable while ClickHouse does not answer.
         """
         position = {} if last_id is None else self._seal.open(session_stream.stream_name(session_id), last_id)
+        was_ended = position.pop(session_stream.ENDED, None) is not None
         state = await self._sessions.read(scope, session_id)
         if state is None:
             return None
         past = SessionPast(self._store, scope, session_id)
         is_over = False
-        if last_id is not None and state["status"] in TERMINAL:
+        if was_ended:
             page, _ = await past.page(position)
             is_over = not page and position.get(state["log_id"], -1) >= state["as_of_offset"]
-        stream = SessionStream(self.hub, past, self._views, self._seal, scope, position, state)
+        current = partial(self._sessions.read, scope, session_id)
+        stream = SessionStream(self.hub, past, self._views, self._seal, scope, position, state, current)
         return Opened(state, is_over, self._counted(stream.frames()))
 
     def resume_id(self, session_id: UUID, log_id: str, offset: int) -> str:

@@ -1,6 +1,6 @@
 """One session as a stream: its entries from the ledger, then its events, states and pieces of turns as they come."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
@@ -18,8 +18,11 @@ from procurator.query_api.live.views import Views
 from procurator.query_api.queries.base import Row
 from procurator.transitions import TERMINAL
 
-#: The state of a session that ended follows its last event at once; longer is not waited for it.
+#: The state of a session that ended follows its last event at once, unless the stream processors are away or busy:
+#: then the ledger is asked, again and again until it has the end.
 _LAST_STATE_S = 2.0
+#: Stands, as if it were a log, in the id of `end`: who has that one has been told everything.
+ENDED = "ended:"
 
 
 def stream_name(session_id: UUID) -> str:
@@ -28,10 +31,18 @@ def stream_name(session_id: UUID) -> str:
 
 
 class SessionStream:
-    """One listener of one session. ``state`` is the session as it stands (`CurrentSessions.read`)."""
+    """One listener of one session. ``state`` is the session as it stands, ``current`` reads how it stands later."""
 
     def __init__(
-        self, hub: Hub, past: SessionPast, views: Views, seal: Seal, scope: Scope, position: Position, state: Row
+        self,
+        hub: Hub,
+        past: SessionPast,
+        views: Views,
+        seal: Seal,
+        scope: Scope,
+        position: Position,
+        state: Row,
+        current: Callable[[], Awaitable[Row | None]],
     ) -> None:
         self._hub = hub
         self._past = past
@@ -41,11 +52,12 @@ class SessionStream:
         self._position = position
         self._session_id: str = state["session_id"]
         self._name = stream_name(UUID(self._session_id))
-        self._state = state
+        self._current = current
         self._turns: int = state["turns"]
         #: Log and offset of the last record, once the session is over.
         self._last: tuple[str, int] | None = None
-        self._note_end()
+        self._state: Row = {}
+        self._take_state(state)
 
     async def frames(self) -> AsyncIterator[bytes]:
         """Yield Server-Sent Events until the session is over. Raises Dropped, and Unavailable."""
@@ -66,7 +78,9 @@ class SessionStream:
                     if listener.is_live:  # else what it joined with may have been forgotten, and not taken
                         self._pass_by(read_to)
                     yield shown
-                    if self._is_over or (self._has_ended and not heard):
+                    if self._has_ended and not heard:
+                        yield await self._from_fold()
+                    if self._is_over:
                         yield self._end()
                         return
 
@@ -101,9 +115,16 @@ class SessionStream:
             return b"" if is_written else frame(DELTA, shown.data)
         if not self._is_newer(shown.record):
             return b""
-        self._state = {**self._state, **{name: shown.record[name] for name in ("status", "log_id", "as_of_offset")}}
-        self._note_end()
+        self._take_state({name: shown.record[name] for name in ("status", "log_id", "as_of_offset")})
         return frame(STATE, shown.data)
+
+    async def _from_fold(self) -> bytes:
+        """Return the session as the ledger's events make it. Raises Unavailable."""
+        state = await self._current()
+        if state is None or not self._is_newer(state):
+            return b""
+        self._take_state(state)
+        return frame(STATE, self._views.session(state))
 
     def _event(self, record: LiveRecord) -> bytes:
         if record.offset <= self._position.get(record.log_id, -1):
@@ -127,13 +148,17 @@ class SessionStream:
     def _note(self, kind: str, turn_index: int | None, log_id: str, offset: int) -> None:
         if kind == "TurnRecorded" and turn_index is not None:
             self._turns = max(self._turns, turn_index + 1)
-        elif kind == "SessionEnded":
+        elif kind == "SessionEnded" and self._is_newer({"log_id": log_id, "as_of_offset": offset}):
             self._last = log_id, offset
 
-    def _note_end(self) -> None:
-        """Take from the state that the session is over: whoever resumes after its last event is not told again."""
-        if self._last is None and self._state["status"] in TERMINAL:
-            self._last = self._state["log_id"], self._state["as_of_offset"]
+    def _take_state(self, state: Row) -> None:
+        """Note how the session stands, and whether it is over: whoever resumes after its end has no event to tell."""
+        self._state = {**self._state, **state}
+        log_id, as_of_offset = state["log_id"], state["as_of_offset"]
+        if state["status"] in TERMINAL:
+            self._last = self._last or (log_id, as_of_offset)
+        elif self._last is not None and log_id == self._last[0] and as_of_offset >= self._last[1]:
+            self._last = None  # what looked like its end repeats an earlier event, and counts for nothing
 
     def _is_newer(self, state: dict[str, Any]) -> bool:
         known = self._state
@@ -151,4 +176,4 @@ class SessionStream:
 
     def _end(self) -> bytes:
         data = {"session_id": self._session_id, "status": self._state["status"]}
-        return frame("end", orjson.dumps(data), self._seal.close(self._name, self._position))
+        return frame("end", orjson.dumps(data), self._seal.close(self._name, {**self._position, ENDED: 0}))

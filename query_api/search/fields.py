@@ -124,6 +124,8 @@ NAMES: Mapping[str, Name] = MappingProxyType(
         "flag": Name("flags", "oddity across its records", "flag:event_after_end", many=True),
     }
 )
+#: Names whose values a session's first event fixes: what holds of them holds of every state of the session.
+FIXED = frozenset({"id", "org", "agent", "owner_team"})
 #: Names whose values may be followed by ``=`` and further values.
 KEYED = frozenset({"label", "tool"})
 #: How a tool call ends.

@@ -5,6 +5,7 @@ import json
 import re
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -169,6 +170,12 @@ class Api:
 
         await until(is_known)
 
+    async def slow_streams(self) -> float:
+        """Return how many streams were dropped so far for not keeping up."""
+        figures = (await self.client.get("/metrics")).text
+        [count] = re.findall(r"^procurator_api_live_slow_total (\S+)$", figures, re.MULTILINE)
+        return float(count)
+
 
 @pytest.fixture
 async def api(stack: Stack) -> AsyncIterator[Api]:
@@ -326,7 +333,6 @@ async def test_a_dropped_connection_goes_on_where_it_was_cut(api: Api, new_agent
     assert got == list(range(34))
 
 
-@pytest.mark.soak  # a session that started between two connections was not shown: probably a fault of the resumed list
 async def test_the_list_shows_what_matches_and_what_leaves(api: Api, new_agent: Callable[..., Agent]) -> None:
     org_id = f"live-{uuid4().hex[:8]}"
     query = {"q": f"org:{org_id} status:RUNNING"}
@@ -345,24 +351,31 @@ async def test_the_list_shows_what_matches_and_what_leaves(api: Api, new_agent: 
     second = new_agent(org_id=org_id)
     second.start()
     async with api.stream("/v1/stream", shown.id, **query) as heard:
-        missed: list[Heard] = []
-        while len(missed) < 2:  # of two logs, in whatever order
-            # What else changed meanwhile may be said to be gone: the server does not know what it showed.
-            mine = {agent.session_id, second.session_id}
-            missed += [
-                one for one in await take(heard, lambda one: one.name != "ready") if one.data.get("session_id") in mine
-            ]
-    assert {(one.name, one.data["session_id"]) for one in missed} == {
-        ("gone", agent.session_id),
-        ("state", second.session_id),
-    }
+        missed: set[tuple[str, str]] = set()
+        while len(missed) < 2:  # of two logs, in whatever order; before or after "ready"
+            [*_, one] = await take(heard, lambda one: one.name != "ready")
+            missed.add((one.name, one.data["session_id"]))
+    assert missed == {("gone", agent.session_id), ("state", second.session_id)}
 
 
-@pytest.mark.soak  # it did not end within 240 s in the last full run, for a reason not found yet
+async def test_what_was_listed_before_the_stream_began_is_told_to_leave(
+    api: Api, new_agent: Callable[..., Agent]
+) -> None:
+    org_id = f"live-{uuid4().hex[:8]}"
+    agent = new_agent(org_id=org_id)
+    agent.start()
+    await api.known(agent.session_id)
+    async with api.stream("/v1/stream", q=f"org:{org_id} is:open") as heard:
+        await take(heard, lambda one: one.name == "ready")
+        agent.end()
+        [*_, left] = await take(heard, lambda one: one.name == "gone")
+    assert left.data == {"session_id": agent.session_id}
+
+
 async def test_a_slow_listener_is_dropped_with_a_reason_and_resumes(
     api: Api, stack: Stack, new_agent: Callable[..., Agent]
 ) -> None:
-    agent, turns = new_agent(), 3_000
+    agent, turns = new_agent(), 4_000
     agent.start()
     await api.known(agent.session_id)
     path = f"/v1/sessions/{agent.session_id}/stream"
@@ -374,8 +387,15 @@ async def test_a_slow_listener_is_dropped_with_a_reason_and_resumes(
         slow.sendall(
             f"GET {path} HTTP/1.1\r\nHost: {address.host}\r\nAuthorization: Bearer {stack.admin_key}\r\n\r\n".encode()
         )
-        assert b"event: event" in await asyncio.to_thread(_read_until, slow, b"event: event")
-        agent.turns(turns, "x" * 4_000)  # nobody reads them, so they wait in the server
+        agent.delta(0, 0, "x")  # Kafka alone has pieces of turns: who gets one has come from the ledger to what is live
+        await asyncio.to_thread(_read_until, slow, b"event: delta")
+        before = await api.slow_streams()
+        agent.turns(turns, "x" * 4_000)
+
+        async def is_dropped() -> bool:  # who reads before may well keep up
+            return await api.slow_streams() > before
+
+        await until(is_dropped)
         rest = await asyncio.to_thread(_read_until, slow, b"event: dropped")
     assert b'"reason":"slow"' in rest
     last_id = rest.rpartition(b"\nid: ")[2].partition(b"\n")[0].decode()
@@ -391,7 +411,9 @@ async def test_a_slow_listener_is_dropped_with_a_reason_and_resumes(
 def _read_until(connection: socket.socket, mark: bytes) -> bytes:
     """Return what comes until ``mark`` and the end of its line has come."""
     received, at, looked = bytearray(), -1, 0
+    deadline_s = time.monotonic() + TIMEOUT_S
     while at < 0 or received.find(b"\n\n", at) < 0:
+        assert time.monotonic() < deadline_s, f"{mark!r} does not come, heartbeats at most do"
         piece = connection.recv(1 << 16)
         assert piece, "the connection was closed"
         received += piece

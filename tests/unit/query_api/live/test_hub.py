@@ -1,6 +1,7 @@
 """Rings and listeners: what is kept, who is handed what, who is dropped."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,10 @@ def record(offset: int, session_id: str = ID, kind: str = EVENT, log_id: str = "
     return LiveRecord(kind, 0, log_id, offset, 0, None, b"x" * 10, session_id)
 
 
-def hub(owner_team_id: str = "payments") -> Hub:
-    made = Hub(lambda _: Shown("acme", owner_team_id, b"{}", "", None, {}), ListenerPolicy(records_max=2))
+def hub(owner_team_id: str = "payments", on_slow: Callable[[], object] = lambda: None) -> Hub:
+    made = Hub(
+        lambda _: Shown("acme", owner_team_id, b"{}", "", None, {}), ListenerPolicy(records_max=2), on_slow=on_slow
+    )
     made.begin({kind: {0: (f"{kind}:0", 5)} for kind in (EVENT, STATE, DELTA)})
     return made
 
@@ -69,8 +72,9 @@ def test_a_list_is_told_what_is_in_its_scope(scope: Scope, hears: bool) -> None:
         assert bool(listener.take()) is hears
 
 
-def test_a_listener_that_does_not_keep_up_is_dropped_with_a_reason() -> None:
-    live = hub()
+def test_a_listener_that_does_not_keep_up_is_dropped_with_a_reason_and_counted_once() -> None:
+    counted: list[None] = []
+    live = hub(on_slow=lambda: counted.append(None))
     with live.listening(ID) as slow, live.listening(ID) as quick:
         slow.join([])
         quick.join([])
@@ -80,6 +84,7 @@ def test_a_listener_that_does_not_keep_up_is_dropped_with_a_reason() -> None:
         with pytest.raises(Dropped, match="more slowly than they come") as dropped:
             slow.take()
     assert dropped.value.reason == "slow"
+    assert len(counted) == 1
 
 
 def test_bytes_count_as_records_do() -> None:
