@@ -31,6 +31,7 @@ from procurator.query_api.routes import (
     sessions,
     spend,
     termination,
+    webhooks,
 )
 from procurator.query_api.services import Services
 from procurator.query_api.ui import install as ui
@@ -92,6 +93,7 @@ def create_app(settings: Settings, authenticator: Authenticator) -> FastAPI:
         live,
         exports,
         spend,
+        webhooks,
     ):
         app.include_router(module.router)
     ui.install(app, settings)

@@ -18,6 +18,7 @@ from procurator.query_api.metrics import ApiMetrics
 from procurator.query_api.proofs import Proofs
 from procurator.query_api.refusals import RefusalLog
 from procurator.query_api.store import Store
+from procurator.query_api.webhook_board import WebhookBoard
 from procurator.registry import Registry
 
 
@@ -39,6 +40,7 @@ class Services:
     keys: KeyRing
     live: Live
     exports: Exports
+    webhooks: WebhookBoard
 
     @classmethod
     def connect(cls, settings: Settings, metrics: ApiMetrics) -> "Services":
@@ -59,9 +61,11 @@ class Services:
         refusals = RefusalLog(audit, metrics)
         keys = KeyRing(settings, registry, commands)
         keys.start()
+        webhooks = WebhookBoard(settings, registry, commands)
+        webhooks.start()
         exports = Exports(settings, proofs.newest_note)
         exports.start()
-        live = Live(settings, store, registry, sessions, liveness.shown, metrics.live_slow.inc)
+        live = Live(settings, store, registry, sessions, liveness.shown)
         metrics.live_listeners.set_function(lambda: live.hub.listeners)
         to_json = converter(event_schema.text)
         return cls(
@@ -79,6 +83,7 @@ class Services:
             keys,
             live,
             exports,
+            webhooks,
         )
 
     async def close(self) -> None:
@@ -90,6 +95,7 @@ class Services:
         await self.audit.close()
         await asyncio.to_thread(self.budgets.close)
         await asyncio.to_thread(self.keys.close)
+        await asyncio.to_thread(self.webhooks.close)
         await asyncio.to_thread(self.liveness.close)
         self.commands.close()
         self.proofs.close()

@@ -35,6 +35,7 @@ _CLICKHOUSE_USER = {"setup": "admin", "sink": "writer", "api": "reader", "retent
 #: What runs a component, where it is not the command of its name.
 _COMMAND = {"retention": ("retention", "daily")}
 _KNOWS_ADMIN_KEY = frozenset({"setup", "api", "admin"})
+_KNOWS_WEBHOOK_KEY = frozenset({"api", "forward"})
 #: Not handed down from our own environment: secrets of others, and what would change a JVM.
 _NOT_INHERITED = frozenset(
     {
@@ -42,6 +43,7 @@ _NOT_INHERITED = frozenset(
         "PROCURATOR_API_KEY",
         "PROCURATOR_CLICKHOUSE_USER",
         "PROCURATOR_CLICKHOUSE_PASSWORD",
+        "PROCURATOR_WEBHOOK_KEY",
         "JAVA_TOOL_OPTIONS",
         "JDK_JAVA_OPTIONS",
         "_JAVA_OPTIONS",
@@ -111,6 +113,8 @@ class Plan:
             env["PROCURATOR_CLICKHOUSE_PASSWORD"] = self.credentials.password(user)
         if component in _KNOWS_ADMIN_KEY:
             env["PROCURATOR_ADMIN_KEY"] = env["PROCURATOR_API_KEY"] = self.credentials.admin_key
+        if component in _KNOWS_WEBHOOK_KEY:
+            env["PROCURATOR_WEBHOOK_KEY"] = self.credentials.webhook_key
         return env
 
     def start_cache_flags(self, component: str) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """IO: the admin key and the passwords of one data directory: made at the first start, kept from then on."""
 
 import hashlib
+import hmac
 import json
 import os
 import secrets
@@ -23,6 +24,11 @@ class Credentials:
     def password(self, user: str) -> str:
         """Return the ClickHouse password of a user."""
         return self.admin_key if user == "admin" else self.passwords[user]
+
+    @property
+    def webhook_key(self) -> str:
+        """What seals the secrets of webhooks: follows from the admin key, and tells nothing of it."""
+        return hmac.new(self.admin_key.encode(), b"procurator webhooks", "sha256").hexdigest()
 
     def users_file(self) -> str:
         """Return what the ClickHouse endpoint reads: users with the hash of their password and their role."""

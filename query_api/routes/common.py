@@ -7,11 +7,11 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from procurator.access import Permission, Scope
+from procurator.access import NO_ORGANISATION, Permission, Principal, Scope
 from procurator.query_api import pages
 from procurator.query_api.auth import Access, requires
 from procurator.query_api.pages import CURSOR_CHARS_MAX
-from procurator.query_api.problems import responses
+from procurator.query_api.problems import FieldProblem, forbidden, invalid, responses
 from procurator.query_api.queries.base import LIMIT_DEFAULT, LIMIT_MAX, PageQuery, Row
 from procurator.query_api.services import Services
 
@@ -81,3 +81,22 @@ async def read_page(services: Services, query: PageQuery, which: PageParameters)
 def page_of(items: list[Any], next_cursor: str | None) -> dict[str, Any]:
     """Return a list's fixed shape."""
     return {"items": items, "next_cursor": next_cursor}
+
+
+def organisation_of(principal: Principal, org_id: str | None, every_organisation: bool, what: str) -> str | None:
+    """Return the organisation of something new (``what``, for people); None is every one, for the operator alone.
+
+    Raises the problems 403 and 422.
+    """
+    if every_organisation:
+        if principal.org_id is not None:
+            raise forbidden(f"only the operator of the installation makes {what} that reach every organisation")
+        if org_id is not None:
+            raise invalid([FieldProblem(field="org_id", message="leave it out beside every_organisation")])
+        return None
+    org_id = org_id or principal.org_id
+    if org_id is None or org_id == NO_ORGANISATION:
+        raise invalid([FieldProblem(field="org_id", message='is needed from the operator; for example "acme"')])
+    if principal.org_id not in (None, org_id):
+        raise forbidden(f"{what} of organisation {org_id} are not yours to make")
+    return org_id

@@ -5,14 +5,22 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Response
 
-from procurator.access import NO_ORGANISATION, Permission, Principal
+from procurator.access import Permission, Principal
 from procurator.api_keys import ApiKey, new_key
 from procurator.clock import now_us
 from procurator.query_api.auth import Access, requires
 from procurator.query_api.models.common import Page
 from procurator.query_api.models.keys import KeyBody, KeyModel, NewKey, key_json
-from procurator.query_api.problems import FieldProblem, forbidden, invalid, not_found
-from procurator.query_api.routes.common import NOT_FOUND, PROBLEMS, InService, Nothing, answer, page_of
+from procurator.query_api.problems import FieldProblem, invalid, not_found
+from procurator.query_api.routes.common import (
+    NOT_FOUND,
+    PROBLEMS,
+    InService,
+    Nothing,
+    answer,
+    organisation_of,
+    page_of,
+)
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"], responses=PROBLEMS)
 
@@ -39,7 +47,7 @@ async def make_key(access: Writer, services: InService, body: KeyBody) -> Respon
     at_us = now_us()
     token, key = new_key(
         name=body.name,
-        org_id=_organisation(access.principal, body),
+        org_id=organisation_of(access.principal, body.org_id, body.every_organisation, "keys"),
         owner_team_ids=frozenset(body.owner_team_ids),
         permissions=frozenset(body.permissions),
         created_by=access.principal.principal_id,
@@ -69,23 +77,6 @@ async def revoke_key(access: Writer, services: InService, key_id: KeyId, _: Noth
 
 def _governs(principal: Principal, key: ApiKey) -> bool:
     return principal.org_id is None or principal.org_id == key.org_id
-
-
-def _organisation(principal: Principal, body: KeyBody) -> str | None:
-    """Return the new key's organisation; None for an operator's key."""
-    if body.every_organisation:
-        if principal.org_id is not None:
-            raise forbidden("only the operator of the installation makes keys that reach every organisation")
-        if body.org_id is not None:
-            raise invalid([FieldProblem(field="org_id", message="leave it out beside every_organisation")])
-        return None
-    org_id = body.org_id or principal.org_id
-    if org_id is None or org_id == NO_ORGANISATION:
-        message = 'is needed from the operator; for example "acme"'
-        raise invalid([FieldProblem(field="org_id", message=message)])
-    if principal.org_id not in (None, org_id):
-        raise forbidden(f"keys of organisation {org_id} are not yours to make")
-    return org_id
 
 
 def _of_sessions(key: ApiKey) -> bool:

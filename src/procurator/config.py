@@ -8,9 +8,11 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from procurator.errors import UserError
+from procurator.webhooks.addresses import AddressPolicy
 
 #: Links lead to the web: a script in their place would run with the pages' rights.
 _ADDRESS = r"^(https?://\S*)?$"
+_WEBHOOK_KEY_CHARS_MIN = 32
 
 
 class Settings(BaseSettings):
@@ -77,6 +79,10 @@ class Settings(BaseSettings):
     retention_file: Path | None = Field(None, description="retention periods by organisation and team (TOML)")
     retention_exports: Path | None = Field(None, description="folder of the exports that purges leave behind")
     retention_daily: bool = Field(True, description="whether the embedded stack runs the retention once a day")
+    webhook_key: SecretStr = Field(SecretStr(""), description="seals the secrets of webhooks; empty: no webhooks")
+    webhook_private_networks: str = Field(
+        "", description="private networks that webhooks may go to, separated by commas; empty: none"
+    )
     exports_dir: Path | None = Field(None, description="root of bulk exports, for the API alone")
 
     @model_validator(mode="after")
@@ -89,6 +95,12 @@ class Settings(BaseSettings):
             raise ValueError("PROCURATOR_KAFKA_USERNAME is set, but PROCURATOR_KAFKA_SECURITY_PROTOCOL is not SASL_…")
         if self.kafka_ca_file and not self.kafka_security_protocol.endswith("SSL"):
             raise ValueError("PROCURATOR_KAFKA_CA_FILE is set, but PROCURATOR_KAFKA_SECURITY_PROTOCOL has no SSL in it")
+        if 0 < len(self.webhook_key.get_secret_value()) < _WEBHOOK_KEY_CHARS_MIN:
+            raise ValueError(f"PROCURATOR_WEBHOOK_KEY has fewer than {_WEBHOOK_KEY_CHARS_MIN} characters")
+        try:
+            AddressPolicy.of(self.webhook_private_networks)
+        except ValueError as error:
+            raise ValueError(f"PROCURATOR_WEBHOOK_PRIVATE_NETWORKS: {error}") from None
         if self.oidc_issuer and not (self.oidc_audience and self.oidc_jwks_url):
             raise ValueError("PROCURATOR_OIDC_ISSUER is set: set PROCURATOR_OIDC_AUDIENCE and PROCURATOR_OIDC_JWKS_URL")
         return self

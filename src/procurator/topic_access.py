@@ -19,6 +19,7 @@ class Needs:
 
 
 _LEDGERED = tuple(topic for topic in TOPICS if topic.ledgered)
+_WEBHOOKS = (topics.WEBHOOK_ENDPOINTS, topics.WEBHOOK_STATE, topics.WEBHOOK_DEAD_LETTERS)
 _BUDGETS = (topics.BUDGET_DEFINITIONS, topics.BUDGET_SPEND, topics.BUDGET_STATUS)
 
 #: User → needs. An SDK reads the events topic's metadata, which writing includes, and the signals.
@@ -37,12 +38,21 @@ NEEDS = {
     ),
     "api": Needs(
         TOPICS,
-        (topics.SESSION_EVENTS, topics.AUDIT, topics.CONTROL, topics.BUDGET_DEFINITIONS, topics.API_KEYS),
+        (
+            *(topics.SESSION_EVENTS, topics.AUDIT, topics.CONTROL),
+            *(topics.BUDGET_DEFINITIONS, topics.API_KEYS, topics.WEBHOOK_ENDPOINTS),
+        ),
         ("procurator",),
     ),
     "sign": Needs(
         TOPICS,
         (topics.LEDGER_CONTROL, topics.CHECKPOINTS),
+        ("procurator",),
+        ("procurator",),
+    ),
+    "forward": Needs(
+        (topics.SESSION_EVENTS, topics.AUDIT, topics.CHECKPOINTS, *_WEBHOOKS),
+        (topics.WEBHOOK_STATE, topics.WEBHOOK_DEAD_LETTERS),
         ("procurator",),
         ("procurator",),
     ),

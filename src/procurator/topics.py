@@ -43,6 +43,9 @@ BUDGET_DEFINITIONS = Topic("procurator.budget.definitions.v1", "budget_definitio
 BUDGET_SPEND = Topic("procurator.budget.spend.v1", "budget_spend", "compact", -1)
 BUDGET_STATUS = Topic("procurator.budget.status.v1", "budget_status", "compact", -1)
 API_KEYS = Topic("procurator.api.keys.v1", "api_key", "compact", -1, partitions=1)
+WEBHOOK_ENDPOINTS = Topic("procurator.webhooks.endpoints.v1", "webhook_endpoint", "compact", -1, partitions=1)
+WEBHOOK_STATE = Topic("procurator.webhooks.state.v1", "webhook_state", "compact", -1, partitions=1)
+WEBHOOK_DEAD_LETTERS = Topic("procurator.webhooks.dead-letter.v1", "webhook_dead_letter", "compact", -1, partitions=1)
 LEDGER_CONTROL = Topic("procurator.ledger.control.v1", "ledger_control", "delete", -1, ledgered=True, partitions=1)
 CHECKPOINTS = Topic("procurator.ledger.checkpoints.v1", "checkpoint", "compact,delete", 90 * DAY_MS)
 DEAD_LETTER = Topic("procurator.dead-letter.v1", "dead_letter", "delete", 90 * DAY_MS)
@@ -58,6 +61,9 @@ TOPICS = (
     BUDGET_SPEND,
     BUDGET_STATUS,
     API_KEYS,
+    WEBHOOK_ENDPOINTS,
+    WEBHOOK_STATE,
+    WEBHOOK_DEAD_LETTERS,
     LEDGER_CONTROL,
     CHECKPOINTS,
     DEAD_LETTER,

@@ -13,6 +13,7 @@ from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 import pyarrow as pa
 import pytest
 from fastapi.testclient import TestClient
+from pydantic import SecretStr
 
 from procurator.access import Permission, Principal
 from procurator.avro_schemas.codec import Decoder, load_schema
@@ -245,6 +246,7 @@ def reader_settings(broker_stack: Stack, ledger: Ledger, tmp_path_factory: pytes
         schema_registry_url=broker_stack.registry_url,
         kafka_bootstrap_servers=broker_stack.kafka,
         exports_dir=tmp_path_factory.mktemp("exports"),
+        webhook_key=SecretStr("seals the secrets of these tests"),
     )
 
 

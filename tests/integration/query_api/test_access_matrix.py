@@ -56,6 +56,8 @@ class Rule:
 _BUDGET = {"name": "b", "org_id": "acme", "scope": "TEAM", "scope_id": "payments", "limit": "1", "period": "DAY"}
 _BUDGET["thresholds"] = [{"fraction": "1", "action": "NOTIFY"}]  # type: ignore[assignment]
 _KEY = {"name": "k", "org_id": "acme", "permissions": ["ledger:verify"]}
+_WEBHOOK = {"name": "w", "url": "https://siem.example.com/"}
+_ONE_WEBHOOK = "/v1/webhooks/{endpoint_id}"
 _SESSION = "/v1/sessions/{session_id}"
 _PAGE = "/sessions/{session_id}"
 _PARTS = ("", "/timeline", "/cost", "/proof", "/header", "/tools", "/events")
@@ -85,6 +87,13 @@ RULES = {
     ("GET", "/v1/keys"): Rule(ADMIN),
     ("POST", "/v1/keys"): Rule(ADMIN, 403, by_org=True, json=_KEY),
     ("DELETE", "/v1/keys/{key_id}"): Rule(ADMIN, 404, by_org=True),
+    ("GET", "/v1/webhooks"): Rule(ADMIN),
+    ("POST", "/v1/webhooks"): Rule(ADMIN, 403, by_org=True, json={**_WEBHOOK, "org_id": "acme"}),
+    **{("GET", _ONE_WEBHOOK + part): Rule(ADMIN, 404, by_org=True) for part in ("", "/dead-letters")},
+    ("PUT", _ONE_WEBHOOK): Rule(ADMIN, 404, by_org=True, json=_WEBHOOK),
+    ("DELETE", _ONE_WEBHOOK): Rule(ADMIN, 404, by_org=True),
+    **{("POST", f"{_ONE_WEBHOOK}/{verb}"): Rule(ADMIN, 404, by_org=True) for verb in ("rotate", "test", "replay")},
+    ("POST", _ONE_WEBHOOK + "/backfill"): Rule(ADMIN, 404, by_org=True, json={"from_time": "2026-01-01T00:00:00Z"}),
     ("GET", "/v1/audit"): Rule(ADMIN),
     ("GET", "/v1/sessions/facets"): Rule(READ),
     ("GET", "/v1/spend"): Rule(READ),
@@ -191,6 +200,9 @@ def _fill(api: TestClient, path: str, subject: Subject) -> str:
     if "{key_id}" in path:
         made = api.post("/v1/keys", json={**_KEY, "name": subject.mark}, headers=OPERATOR)
         ids["key_id"] = made.raise_for_status().json()["key_id"]
+    if "{endpoint_id}" in path:
+        made = api.post("/v1/webhooks", json={**_WEBHOOK, "org_id": "acme", "name": subject.mark}, headers=OPERATOR)
+        ids["endpoint_id"] = made.raise_for_status().json()["endpoint_id"]
     if "{export_id}" in path:
         ids |= _export(api)
     return path.format(**ids)

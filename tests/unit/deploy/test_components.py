@@ -57,8 +57,13 @@ def test_formatted_storage_is_not_formatted_again() -> None:
 
 
 def test_each_component_gets_the_secrets_it_needs_and_no_other() -> None:
-    secrets = {"admin": "the-admin-key", **PLAN.credentials.passwords}
-    expected = {"setup": {"admin"}, "sink": {"writer"}, "api": {"reader", "admin"}, "retention": {"purger"}}
+    secrets = {"admin": "the-admin-key", "webhook": PLAN.credentials.webhook_key, **PLAN.credentials.passwords}
+    expected = {
+        "setup": {"admin"},
+        "sink": {"writer"},
+        "api": {"reader", "admin", "webhook"},
+        "retention": {"purger"},
+    }
     for name, spec in SPECS.items():
         known = {user for user, secret in secrets.items() if secret in spec.env.values()}
         assert known == expected.get(name, set()), name
