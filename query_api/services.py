@@ -65,7 +65,7 @@ class Services:
         webhooks.start()
         exports = Exports(settings, proofs.newest_note)
         exports.start()
-        live = Live(settings, store, registry, sessions, liveness.shown)
+        live = Live(settings, store, registry, sessions, liveness.shown, metrics.live_slow.inc)
         metrics.live_listeners.set_function(lambda: live.hub.listeners)
         to_json = converter(event_schema.text)
         return cls(
