@@ -13,13 +13,11 @@ from procurator.avro_schemas.codec import HEADER, MAGIC, Schema, load_schema, pa
 from procurator.errors import Unavailable, UserError
 from procurator.producers.errors import FailedEvent
 from procurator.producers.frames import Record
+from procurator.producers.late import import_clients
 from procurator.producers.wire import identity_of
 from procurator.topics import SESSION_EVENTS
 
 log = logging.getLogger(__name__)
-#: What librdkafka says about connections is for whoever sets logging up; without, it would clutter an agent's terminal.
-librdkafka_log = logging.getLogger(f"{__name__}.librdkafka")
-librdkafka_log.addHandler(logging.NullHandler())
 
 #: What librdkafka holds at most; beyond, events wait in our own queue, and then on disk.
 LIBRDKAFKA_EVENTS_MAX = 50_000
@@ -41,11 +39,13 @@ class Broker:
 
     def __init__(self, bootstrap_servers: str, schema_registry_url: str) -> None:
         """Connect. Raises Unavailable when Kafka or registry is away, UserError when they are not set up."""
+        import_clients()
         self._bootstrap_servers = bootstrap_servers
         self._schema_registry_url = schema_registry_url
         self.returned: list[Record] = []
         self.refused: list[FailedEvent] = []
         self.refused_count = 0
+        self._sent = 0
         self.header = self.header_of(load_schema(SESSION_EVENTS.schema))
         self._producer = self._connect()
         self._produce = self._producer.produce
@@ -62,11 +62,12 @@ class Broker:
             "queue.buffering.max.messages": LIBRDKAFKA_EVENTS_MAX,
             "queue.buffering.max.kbytes": LIBRDKAFKA_KIB_MAX,
             "message.timeout.ms": 0,  # An event never expires: it is delivered, refused, or recalled.
+            "reconnect.backoff.max.ms": 2_000,
             "delivery.report.only.error": True,
         }
         where = f"Kafka at {self._bootstrap_servers}"
         try:
-            producer = Producer(producer_config(self._bootstrap_servers, **options), logger=librdkafka_log)
+            producer = Producer(producer_config(self._bootstrap_servers, **options))
             topic = producer.list_topics(SESSION_EVENTS.name, ANSWER_S).topics[SESSION_EVENTS.name]
         except KafkaException as error:
             if error.args[0].code() == KafkaError._INVALID_ARG:
@@ -94,6 +95,7 @@ class Broker:
         """Take one record without its header. Raises BufferError when there is no room."""
         try:
             self._produce(self._topic, (header or self.header) + body, key, on_delivery=self._failed)
+            self._sent += 1
         except self._kafka_exception as error:
             self._take_back(error.args[0], key, body)
 
@@ -101,6 +103,11 @@ class Broker:
     def outstanding(self) -> int:
         """Number of events that Kafka may not have yet."""
         return len(self._producer)
+
+    @property
+    def confirmed(self) -> int:
+        """Number of events that Kafka is known to have; it stands still while nothing is confirmed."""
+        return self._sent - len(self._producer)
 
     def serve(self, wait_s: float = 0.0) -> None:
         """Handle what Kafka has answered."""

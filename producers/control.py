@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from procurator.avro_schemas.codec import Decoder, load_schema
 from procurator.errors import ProcuratorError, Rejected, Unavailable
 from procurator.producers import exits
-from procurator.producers.broker import librdkafka_log
 from procurator.producers.dispatch import Dispatch
+from procurator.producers.late import import_clients
 from procurator.topics import CONTROL
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ class Control:
         self._registry.close()
 
     def _run(self) -> None:
+        import_clients()
         from confluent_kafka import KafkaException
 
         pause_s = _RETRY_S[0]
@@ -97,9 +98,7 @@ class Control:
 
         # Without a group and commits; a position that Kafka has dropped held nothing that still matters.
         options = {"auto.offset.reset": "earliest", "enable.partition.eof": True}
-        consumer = Consumer(
-            consumer_config(self._bootstrap_servers, "procurator-sdk-control", **options), logger=librdkafka_log
-        )
+        consumer = Consumer(consumer_config(self._bootstrap_servers, "procurator-sdk-control", **options))
         try:
             awaited = self._assign(consumer)
             while not self._closing.is_set():

@@ -4,10 +4,14 @@ Three ways, in this order of age: what Kafka was given and has not confirmed (li
 what waits in the outbox. While the last two are empty, `send` gives events to librdkafka *directly*. Otherwise they
 wait, and the keeper thread moves them on, oldest first, in `serve`:
 
-- Kafka away, stalled or full: librdkafka gives back what is not confirmed, and the outbox is written to disk.
-- Kafka back: segments are sent, each removed once Kafka has confirmed all of it; then what waits; then directly again.
+- Kafka away, stalled or full: the outbox is written to disk. What librdkafka holds stays with it: only it can send
+  again without repeating (idempotence).
+- Kafka back: once it has what librdkafka held, segments are sent, each removed when Kafka has confirmed all of it; then
+  what waits; then directly again.
+- Whoever must have it safe at once (a deadline, a close, a durable session) has taken back what librdkafka holds, and
+  written to disk too.
 
-Dying between two of these steps repeats events at worst, and the ledger counts a repeated event nowhere.
+Taking back, and dying between two of these steps, repeats events at worst; the ledger counts a repeated event nowhere.
 """
 
 import logging
@@ -19,24 +23,23 @@ from contextlib import suppress
 
 from procurator.avro_schemas.codec import load_schema
 from procurator.errors import ProcuratorError, Unavailable
-from procurator.producers.attempt import Attempt
 from procurator.producers.broker import Broker
+from procurator.producers.connection import STALL_S, Connection
 from procurator.producers.errors import DeliveryFailed, FailedEvent
 from procurator.producers.outbox import Outbox, QueuePolicy
-from procurator.producers.spool import Segment, Spool, SpoolFailed
+from procurator.producers.replay import Replay
+from procurator.producers.spool import Spool, SpoolFailed
 from procurator.topics import SESSION_EVENTS
 
 log = logging.getLogger(__name__)
 
-#: Kafka has confirmed nothing for so long, though asked to: it is away.
-STALL_S = 3.0
 #: Who waits for safety gets it from the disk if Kafka takes longer.
 CONFIRM_S = 1.0
-_CONNECT_AGAIN_S = (0.2, 10.0)
 _DISK_AGAIN_S = 5.0
 _ADOPT_EVERY_S = 30.0
 _GROUP_EVENTS, _GROUP_BYTES = 4_000, 4 * 1024 * 1024
 _SERVE_EVERY = 1_000
+_DRAIN_S = 0.05
 _PAUSE_S, _PAUSE_DIRECT_S, _PAUSE_ASKED_S = 0.01, 0.1, 0.001
 
 
@@ -53,27 +56,20 @@ class Delivery:
         """``on_refused`` is called by the keeper with each event that Kafka will never take."""
         self.woken = threading.Event()
         self.on_refused = on_refused
-        self._connect = connect
+        self._connection = Connection(connect)
         self._outbox = Outbox(policy)
         self._spool = spool
+        self._replay: Replay | None = None
         self._direct: Broker | None = None
         #: Held by whoever serves the broker; the keeper while it moves events about.
         self._serving = threading.Lock()
-        self._broker: Broker | None = None
-        self._attempt: Attempt | None = None
-        self._connect_at_s = 0.0
-        self._connect_pause_s = _CONNECT_AGAIN_S[0]
         self._disk_at_s = 0.0
         self._adopt_at_s = 0.0
-        self._replaying = False
-        self._sent = self._unserved = self._confirmed = 0
-        self._progress_s = 0.0
+        self._unserved = 0
         self._refused: list[FailedEvent] = []
         self._refused_count = 0
         #: Events of this process on disk.
         self.spooled = 0
-        #: Why Kafka is away, as far as known; None while it is not, or was not asked yet.
-        self.away: str | None = None
 
     # What the agent's threads call.
 
@@ -97,7 +93,6 @@ class Delivery:
                 give_up_at_s = give_up_at_s or time.monotonic() + outbox.policy.wait_s
                 outbox.await_room(give_up_at_s)
             outbox.accepted += 1
-            self._sent += 1
             self._unserved += 1
             if self._unserved < _SERVE_EVERY:
                 return
@@ -116,7 +111,7 @@ class Delivery:
         self.woken.set()
         if not receipt.done.wait(deadline_s):
             self._outbox.give_up(receipt)
-            why = self._outbox.hopeless or self.away or "Kafka has not confirmed it"
+            why = self._outbox.hopeless or self._connection.away or "Kafka has not confirmed it"
             raise Unavailable(f"not durable after {deadline_s:g} s: {why}")
 
     def flush(self, deadline_s: float, patient: bool = True) -> int:
@@ -131,7 +126,7 @@ class Delivery:
         give_up_at_s = time.monotonic() + deadline_s
         self.woken.set()
         while not receipt.done.wait(0.05) and time.monotonic() < give_up_at_s:
-            if not patient and self._spool is not None and self.away is not None:
+            if not patient and self._spool is not None and self._connection.away is not None:
                 break
         outbox.give_up(receipt)
         if not receipt.done.is_set():
@@ -141,16 +136,15 @@ class Delivery:
     def check(self) -> None:
         """Connect now, if that has not been done. Raises Unavailable or UserError saying why it cannot be."""
         with self._serving:
-            if self._broker is None:
-                self._broker = self._connect()
-                self._attempt = None
-                self._arrived()
+            if self._connection.broker is None:
+                self._connection.open()
+                self._adopt()
 
     def close(self) -> None:
         """Let go, after `flush`, when nobody serves any more; what is not confirmed goes to disk, or is lost."""
         with self._serving:
-            if self._broker is not None:
-                self._step_aside(None)
+            if (broker := self._connection.broker) is not None:
+                self._step_aside(broker, None)
             if self._spool is not None:
                 self._disk_at_s = 0.0
                 self._to_disk()
@@ -167,7 +161,7 @@ class Delivery:
         self.woken.set()
         give_up_at_s = time.monotonic() + CONFIRM_S + STALL_S
         while not receipt.done.wait(0.02) and time.monotonic() < give_up_at_s:
-            if self._broker is None and (self._spool is None or self._outbox.hopeless is not None):
+            if self._connection.broker is None and (self._spool is None or self._outbox.hopeless is not None):
                 break
         self._outbox.give_up(receipt)
 
@@ -184,109 +178,79 @@ class Delivery:
     def serve(self) -> float:
         """Move events on; return the seconds after which to look again."""
         with self._serving:
-            broker = self._broker
-            if broker is None:
-                self._look_for_broker()
-            else:
-                broker.serve()
-                if broker.returned or self._stalled(broker):
-                    self._step_aside("it does not answer any more")
-            if self._outbox.asked and self._broker is not None:
-                self._hasten(self._broker)
-            if self._broker is None:
-                if self.away is not None:
-                    self._to_disk()
-                self._relieve()
-                self._answer()
-            else:
+            self._attend()
+            connection = self._connection
+            if self._outbox.asked and connection.broker is not None:
+                self._hasten(connection.broker)
+            if connection.broker is not None and connection.away is None:
                 self._adopt()
                 if self._direct is None:
-                    self._catch_up(self._broker)
-            self._note_refused()
+                    self._catch_up(connection.broker)
+            elif connection.away is not None:
+                self._to_disk()
+                if len(self._outbox) or self.spooled:
+                    connection.complain(self._fate)
+            else:
+                self._relieve()
+            self._answer()
+            self._note_refused(connection.broker)
         if self._outbox.asked:
             return _PAUSE_ASKED_S
         return _PAUSE_S if self._direct is None else _PAUSE_DIRECT_S
 
-    def _look_for_broker(self) -> None:
-        now_s = time.monotonic()
-        if self._attempt is None:
-            if now_s >= self._connect_at_s:
-                self._attempt = Attempt(self._connect)
+    def _attend(self) -> None:
+        """Look after the connection; while it does not take events, nobody sends directly."""
+        connection = self._connection
+        if (broker := connection.broker) is None:
+            connection.look()
+            if connection.broker is not None:
+                self._adopt_at_s = 0.0
             return
-        attempt = self._attempt
-        if not attempt.over:
+        broker.serve()
+        if broker.returned:  # The producer has failed for good, or may not write.
+            self._step_aside(broker, "Kafka: it gave events back")
             return
-        self._attempt = None
-        self._broker = attempt.broker
-        if attempt.broker is not None:
-            self._arrived()
-        else:
-            self._connect_at_s = now_s + self._connect_pause_s
-            self._connect_pause_s = min(2 * self._connect_pause_s, _CONNECT_AGAIN_S[1])
-            self._leave(str(attempt.error) if isinstance(attempt.error, ProcuratorError) else repr(attempt.error))
+        connection.watch(broker)
+        if connection.away is not None:
+            self._stop_sending_directly()
 
-    def _arrived(self) -> None:
-        if self.away is not None:
-            log.warning("Kafka is back; what waited is sent now")
-        self.away = None
-        self._connect_pause_s = _CONNECT_AGAIN_S[0]
-        self._sent = self._confirmed = 0
-        self._progress_s = time.monotonic()
-        self._adopt()
+    @property
+    def _fate(self) -> str:
+        if self._spool is not None:
+            return "they go to disk"
+        if self._outbox.policy.on_full == "block":
+            return "they wait"
+        return "they are dropped, and counted, once the queue is full"
 
-    def _leave(self, why: str) -> None:
-        if self.away is None:
-            then = "they are dropped, and counted, once the queue is full"
-            if self._spool is not None:
-                then = "they go to disk"
-            elif self._outbox.policy.on_full == "block":
-                then = "they wait"
-            log.warning("events cannot be delivered for now, %s: %s", then, why)
-        self.away = why
-
-    def _stalled(self, broker: Broker) -> bool:
-        now_s = time.monotonic()
-        outstanding = broker.outstanding
-        confirmed = self._sent - outstanding
-        if not outstanding or confirmed != self._confirmed:
-            self._confirmed, self._progress_s = confirmed, now_s
-        return now_s - self._progress_s > STALL_S
-
-    def _step_aside(self, why: str | None) -> None:
-        """Take back from librdkafka what Kafka has not confirmed, and let go of the connection."""
+    def _stop_sending_directly(self) -> None:
         with self._outbox.lock:
             self._direct = None
-        broker = self._broker
-        assert broker is not None
+
+    def _step_aside(self, broker: Broker, why: str | None) -> None:
+        """Take back from librdkafka what Kafka has not confirmed, and let go of the connection."""
+        self._stop_sending_directly()
         records = broker.recall()
-        if not self._replaying:  # Else they are on disk still.
+        if self._replay is None:  # Else they are on disk still.
             self._outbox.put_back(records)
-        self._note_refused()
-        self._broker = None
-        if why is not None:
-            self._connect_at_s = time.monotonic() + self._connect_pause_s
-            self._leave(f"Kafka: {why}")
+        self._replay = None
+        self._note_refused(broker)
+        self._connection.lose(why)
 
     def _hasten(self, broker: Broker) -> None:
         """Somebody waits: stop sending directly, so that what was sent before can be seen to be confirmed."""
-        with self._outbox.lock:
-            self._direct = None
-        if not broker.drain(0.05) and self._outbox.due:
-            self._step_aside("it takes too long to confirm")
-        self._answer()
+        self._stop_sending_directly()
+        # What is being replayed is safe on disk.
+        if self._replay is None and not broker.drain(_DRAIN_S) and self._outbox.due:
+            self._step_aside(broker, "Kafka: it takes too long to confirm")
 
     def _catch_up(self, broker: Broker) -> None:
         """Send what is on disk, then what waits; when nothing does any more, send directly."""
-        spool = self._spool
-        if spool is not None and (segment := spool.oldest()) is not None:
-            # What it was given before is older, and would come back mixed with the segment's events.
-            if broker.drain(0.05):
-                self._replay(broker, spool, segment)
-            else:
-                self._relieve()
-            self._answer()
+        if self._spool is not None and self._catch_up_from(self._spool, broker):
+            self._relieve()
             return
         if self._outbox.asked and broker.outstanding:
+            if self._outbox.over_half:
+                self._to_disk()
             return
         while records := self._outbox.take(_GROUP_EVENTS, _GROUP_BYTES):
             for at, (key, body) in enumerate(records):
@@ -296,45 +260,31 @@ class Delivery:
                     self._outbox.put_back(records[at:])
                     self._relieve()
                     return
-                self._sent += 1
         with self._outbox.lock:
             if not len(self._outbox) and not self._outbox.asked:
                 self._direct = broker
 
-    def _replay(self, broker: Broker, spool: Spool, segment: Segment) -> None:
-        self._replaying = True
+    def _catch_up_from(self, spool: Spool, broker: Broker) -> bool:
+        """Send the oldest segment, if there is one, step by step; return whether there was one."""
         try:
-            found = spool.read(segment)
-            header = self._header(broker, found.head.schema if found.head else None)
-            for at, (key, body) in enumerate(found.records):
-                while True:
-                    try:
-                        broker.send(key, body, header)
-                        break
-                    except BufferError:
-                        self._wait_for(broker)
-                self._sent += 1
-                if at % _SERVE_EVERY == 0:
-                    self._wait_for(broker, 0.0)
-            while not broker.drain(0.05):
-                self._wait_for(broker, 0.0)
-            if broker.returned:
-                raise Unavailable("it gave events back")
-            spool.remove(segment, found)
-            if not segment.adopted:
-                self.spooled = 0 if spool.empty else self.spooled - len(found.records)
+            if self._replay is None:
+                segment = spool.oldest()
+                if segment is None:
+                    return False
+                # What it was given before is older, and if taken back would be mixed with the segment's events.
+                if not broker.drain(_DRAIN_S):
+                    return True
+                found = spool.read(segment)
+                self._replay = Replay(segment, found, self._header(broker, found.head.schema if found.head else None))
+            replay = self._replay
+            if replay.go_on(broker, _DRAIN_S):
+                self._replay = None
+                spool.remove(replay.segment, replay.found)
+                if not replay.segment.adopted:
+                    self.spooled = 0 if spool.empty else self.spooled - len(replay.found.records)
         except ProcuratorError as error:
-            if self._broker is not None:
-                self._step_aside(str(error))
-        finally:
-            self._replaying = False
-
-    def _wait_for(self, broker: Broker, wait_s: float = 0.05) -> None:
-        broker.serve(wait_s)
-        self._relieve()
-        self._answer()
-        if broker.returned or self._stalled(broker):
-            raise Unavailable("it does not answer any more")
+            self._step_aside(broker, str(error))
+        return True
 
     def _header(self, broker: Broker, schema: str | None) -> bytes:
         own = load_schema(SESSION_EVENTS.schema).text
@@ -365,9 +315,10 @@ class Delivery:
 
     def _answer(self) -> None:
         """Tell who waits. What librdkafka holds while a segment is replayed is on disk as well."""
-        drained = self._broker is None or self._replaying or not (self._broker.outstanding or self._broker.returned)
-        on_disk = self._spool is not None and not self._spool.empty
-        self._outbox.answer(safe=drained, delivered=drained and not on_disk and not self._replaying)
+        broker = self._connection.broker
+        drained = broker is None or self._replay is not None or not (broker.outstanding or broker.returned)
+        on_disk = self._replay is not None or (self._spool is not None and not self._spool.empty)
+        self._outbox.answer(safe=drained, delivered=drained and not on_disk)
 
     def _adopt(self) -> None:
         now_s = time.monotonic()
@@ -376,11 +327,9 @@ class Delivery:
         self._adopt_at_s = now_s + _ADOPT_EVERY_S
         with suppress(OSError):
             if self._spool.adopt():
-                with self._outbox.lock:
-                    self._direct = None
+                self._stop_sending_directly()
 
-    def _note_refused(self) -> None:
-        broker = self._broker
+    def _note_refused(self, broker: Broker | None) -> None:
         if broker is not None and broker.refused_count:
             refused, broker.refused = broker.refused, []
             self._refused_count += broker.refused_count

@@ -1,5 +1,6 @@
 """IO: Kafka as this project uses it. Configurations of clients, topics as `procurator setup` makes them, topic ids."""
 
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,6 +13,10 @@ from procurator.topics import MESSAGE_BYTES_MAX, Topic
 
 TIMEOUT_S = 15.0
 
+#: What librdkafka says about connections is for whoever sets logging up; without, it would clutter a user's terminal.
+librdkafka_log = logging.getLogger(f"{__name__}.librdkafka")
+librdkafka_log.addHandler(logging.NullHandler())
+
 #: Topic and partition.
 Place = tuple[str, int]
 #: A partition's first offset, and the end of what a reader of committed records gets: the first offset not there yet.
@@ -19,12 +24,13 @@ Bounds = tuple[int, int]
 
 
 def client_config(bootstrap_servers: str) -> dict[str, Any]:
-    """Return what every client of librdkafka's needs: where Kafka is, and how to prove to it who we are.
+    """Return what every client of librdkafka's needs: where Kafka is, where to log, and how to prove who we are.
 
     The latter from the settings, of a process as a whole: PROCURATOR_KAFKA_SECURITY_PROTOCOL and what goes with it.
+    Without the logger librdkafka would write to standard error by itself.
     """
     chosen = settings()
-    config: dict[str, Any] = {"bootstrap.servers": bootstrap_servers}
+    config: dict[str, Any] = {"bootstrap.servers": bootstrap_servers, "logger": librdkafka_log}
     if chosen.kafka_security_protocol == "PLAINTEXT":
         return config
     config["security.protocol"] = chosen.kafka_security_protocol
@@ -166,6 +172,7 @@ class Topics:
 
     def _reach(self) -> None:
         """Wait until a broker answers: a request for offsets does not wait, see `_unavailable`. Raises Unavailable."""
+        self._admin.poll(0)  # What it has to say goes to the log only when it is asked.
         try:
             self._admin.list_topics(timeout=TIMEOUT_S)
         except KafkaException as error:

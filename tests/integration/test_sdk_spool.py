@@ -85,8 +85,7 @@ class Lab:
         """Be the next process: adopt and send what dead ones left."""
         with self.procurator() as procurator:
             procurator.connect()
-            procurator.flush(300)
-        assert list(self.spool.rglob("*.seg")) == []
+            until(lambda: not list(self.spool.rglob("*.seg")), wait_s=300)
 
     def events(self, session_ids: set[str]) -> Iterator[SessionEvent]:
         registry = Registry(self.stack.registry_url)
@@ -141,8 +140,8 @@ def rest(agent: "subprocess.Popen[str]") -> list[str]:
     return [line for line in agent.stdout.read().splitlines(keepends=True) if line.endswith("\n")]
 
 
-def until(condition: Callable[[], bool]) -> None:
-    give_up_at = time.monotonic() + 30
+def until(condition: Callable[[], bool], wait_s: float = 30) -> None:
+    give_up_at = time.monotonic() + wait_s
     while not condition():
         assert time.monotonic() < give_up_at
         threading.Event().wait(0.01)
@@ -298,7 +297,6 @@ def test_a_million_events_survive_kill_dash_nine_at_a_hundred_points(lab: Lab) -
         assert len(numbers) >= count
 
 
-@pytest.mark.soak  # the parent emitted one event more than is expected here, for a reason not found yet
 def test_a_forked_child_is_another_emitter_and_loses_nothing_either(lab: Lab) -> None:
     agent = lab.agent(
         "import multiprocessing\n"

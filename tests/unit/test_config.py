@@ -32,7 +32,8 @@ def test_contradictions_are_named(monkeypatch: pytest.MonkeyPatch, environment: 
 
 
 def test_a_client_of_kafka_says_who_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert kafka.client_config("broker:9092") == {"bootstrap.servers": "broker:9092"}
+    log = {"logger": kafka.librdkafka_log}
+    assert kafka.client_config("broker:9092") == {"bootstrap.servers": "broker:9092", **log}
     for name, value in {
         "SECURITY_PROTOCOL": "SASL_SSL",
         "USERNAME": "sink",
@@ -42,6 +43,7 @@ def test_a_client_of_kafka_says_who_it_is(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setenv(f"PROCURATOR_KAFKA_{name}", value)
     assert kafka.client_config("broker:9093") == {
         "bootstrap.servers": "broker:9093",
+        **log,
         "security.protocol": "SASL_SSL",
         "ssl.ca.location": "/etc/ca.pem",
         "sasl.mechanisms": "SCRAM-SHA-512",
