@@ -13,6 +13,7 @@ from quixstreams import Application, State, message_context
 
 from procurator import events
 from procurator.avro_schemas.codec import Decoder, load_schema
+from procurator.avro_schemas.encoder import Encoder
 from procurator.config import settings
 from procurator.errors import Rejected
 from procurator.event_cost import event_cost
@@ -35,9 +36,9 @@ class Fold:
         topic_id, self._partitions = Topics(bootstrap_servers).describe([SESSION_EVENTS.name])[SESSION_EVENTS.name]
         self._logs = [log_id(topic_id, partition) for partition in range(self._partitions)]
         self._events = Decoder(load_schema("session_event"), registry.fetch)
-        self._schema = load_schema("session_state")
-        self._schema_id = registry.schema_id(self._schema)
-        self._states_decoder = Decoder(self._schema, registry.fetch)
+        schema = load_schema("session_state")
+        self._encoder = Encoder(schema, registry.schema_id(schema))
+        self._states_decoder = Decoder(schema, registry.fetch)
         self._prices = prices
         self._states: dict[str, SessionState] = {}
         self._published: dict[str, tuple[str, float]] = {}
@@ -60,7 +61,7 @@ class Fold:
         time_us = timestamp_ms * 1000
         cost = event_cost(self._prices.book, event, time_us)
         state.apply(event, offset=context.offset, broker_time_us=time_us, cost=cost)
-        encoded = self._schema.encode(state.to_record(self._logs[context.partition]), self._schema_id)
+        encoded = self._encoder.encode(state.to_record(self._logs[context.partition]))
         store.set_bytes("state", encoded)
         now_s = monotonic()
         status, published_s = self._published.get(session_id, (state.status, now_s - _INTERVAL_S))

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from procurator.avro_schemas.codec import load_schema
+from procurator.avro_schemas.encoder import Encoder
 from procurator.errors import ProcuratorError
 from procurator.producers.streamed_turn import StreamedTurn
-from procurator.producers.wire import Encoder
 from procurator.topics import SESSION_DELTAS
 
 log = logging.getLogger(__name__)

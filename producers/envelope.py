@@ -8,11 +8,11 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from procurator.avro_schemas.codec import load_schema
+from procurator.avro_schemas.encoder import field_writers
 from procurator.errors import UserError
 from procurator.events import TIME_US_MAX
 from procurator.producers.entropy import random_16, random_uuid
 from procurator.producers.limits import fit
-from procurator.producers.wire import field_writers
 
 if TYPE_CHECKING:
     from procurator.producers.redaction import Redactor

@@ -9,10 +9,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from procurator.avro_schemas.codec import load_schema
+from procurator.avro_schemas.encoder import Encoder
 from procurator.producers import exits
 from procurator.producers.errors import DeliveryFailed, FailedEvent
 from procurator.producers.transport import Transport
-from procurator.producers.wire import Encoder
 from procurator.topics import SESSION_EVENTS
 
 if TYPE_CHECKING:

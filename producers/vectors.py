@@ -9,8 +9,8 @@ from typing import Any
 
 from procurator import events, signals
 from procurator.avro_schemas.codec import load_schema
+from procurator.avro_schemas.encoder import Encoder
 from procurator.partitioner import murmur2, partition_of
-from procurator.producers.wire import Encoder
 from procurator.sequences import observe
 from procurator.topics import CONTROL, SESSION_EVENTS
 

@@ -10,7 +10,8 @@ from math import inf
 from typing import NamedTuple, Protocol
 
 from procurator import events
-from procurator.avro_schemas.codec import Decoder, Schema
+from procurator.avro_schemas.codec import Decoder
+from procurator.avro_schemas.encoder import Encoder
 from procurator.budgets.spend import Counter, CounterKey
 from procurator.errors import Fatal, Rejected
 from procurator.event_cost import event_cost
@@ -73,12 +74,11 @@ class Record(Protocol):
 class StateCodec:
     """States to and from the bytes of the state topic."""
 
-    schema: Schema
-    schema_id: int
+    encoder: Encoder
     decoder: Decoder
 
     def encode(self, state: SessionState, log_id: str) -> bytes:
-        return self.schema.encode(state.to_record(log_id), self.schema_id)
+        return self.encoder.encode(state.to_record(log_id))
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ from time import monotonic
 
 from procurator import clock
 from procurator.avro_schemas.codec import Decoder, load_schema
+from procurator.avro_schemas.encoder import Encoder
 from procurator.errors import Fatal, Unavailable
 from procurator.leaf import log_id
 from procurator.price_feed import PriceFeed
@@ -83,7 +84,7 @@ class Worker:
         self._event_decoder = Decoder(load_schema("session_event"), self._schemas.get)
         schema = load_schema("session_state")
         # States are decoded rarely, and ours are of one or two schemas: the registry may be asked directly.
-        self._codec = StateCodec(schema, state_schema_id, Decoder(schema, registry.fetch))
+        self._codec = StateCodec(Encoder(schema, state_schema_id), Decoder(schema, registry.fetch))
         self._owned: dict[int, Owned] = {}
         self._opening: set[StateLog] = set()
         self._overseer: Overseer | None = None

@@ -12,6 +12,7 @@ from time import monotonic
 
 from procurator import clock
 from procurator.avro_schemas.codec import Decoder, load_schema
+from procurator.avro_schemas.encoder import Encoder
 from procurator.budgets import NOTICE_S, Budget, Counter
 from procurator.budgets.meter import Meter
 from procurator.budgets.records import (
@@ -77,9 +78,9 @@ class Overseer:
         self.enforcement = Enforcement(Sums(self._publishes))
         self._feed = TopicFeed(bootstrap_servers, registry, _HEARD, self._hand_over)
         self._speaker = Speaker(bootstrap_servers, registry, events_topic, self._fail)
-        self._spend_schema = load_schema(BUDGET_SPEND.schema)
-        self._spend_decoder = Decoder(self._spend_schema, registry.fetch)
-        self._spend_schema_id = registry.schema_id(self._spend_schema)
+        spend = load_schema(BUDGET_SPEND.schema)
+        self._spend_decoder = Decoder(spend, registry.fetch)
+        self._spend_encoder = Encoder(spend, registry.schema_id(spend))
 
     def catch_up(self) -> None:
         """Know every budget that anybody knew when this was called. Blocking, not for the event loop's thread.
@@ -151,9 +152,9 @@ class Overseer:
 
     def encode(self, counters: Mapping[CounterKey, Counter | None]) -> list[tuple[bytes, bytes | None]]:
         """Return keys and values of the spend topic."""
-        schema, schema_id = self._spend_schema, self._spend_schema_id
+        encode = self._spend_encoder.encode
         return [
-            (counter_key(key), None if counter is None else schema.encode(counter_to_record(counter), schema_id))
+            (counter_key(key), None if counter is None else encode(counter_to_record(counter)))
             for key, counter in counters.items()
         ]
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from procurator import events, signals
 from procurator.avro_schemas.codec import Decoder, load_schema
+from procurator.avro_schemas.encoder import Encoder
 from procurator.budgets import Budget, Counter, PeriodFinder, Threshold, charged_at
 from procurator.budgets.meter import Meter
 from procurator.budgets.records import counter_from_record, counter_to_record
@@ -35,7 +36,7 @@ HOUR_US = 3_600_000_000
 T0_US = 1_790_000_000_000_000 // HOUR_US * HOUR_US
 EVENTS, STATES, SPEND = (load_schema(name) for name in ("session_event", "session_state", "budget_spend"))
 _DECODER = Decoder(EVENTS, lambda _: EVENTS.text)
-_CODEC = StateCodec(STATES, 1, Decoder(STATES, lambda _: STATES.text))
+_CODEC = StateCodec(Encoder(STATES, 1), Decoder(STATES, lambda _: STATES.text))
 _SPEND_DECODER = Decoder(SPEND, lambda _: SPEND.text)
 _RATES = Rates(input=Rate(Decimal(1)), output=Rate(Decimal("0.333333333333")))
 _VERSION = PriceVersion("v1", 0, "test", model_match=NameMatch("EQUALS", "m"), prices=(ConditionalRates(_RATES),))

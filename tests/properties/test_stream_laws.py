@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from procurator import events
 from procurator.avro_schemas.codec import Decoder, load_schema
+from procurator.avro_schemas.encoder import Encoder
 from procurator.bench import corpus
 from procurator.pricing import PriceBook
 from procurator.session_state import SessionState
@@ -22,7 +23,7 @@ from procurator.stream_processors.partition import Log, PublishPolicy, SessionPa
 LOG = Log("5b1d6a8e-52d1-4a8e-9c1b-3a7d1f0b2c4e:0", 0, 1)
 EVENT, STATE = load_schema("session_event"), load_schema("session_state")
 EVENTS = Decoder(EVENT, lambda schema_id: EVENT.text)
-CODEC = StateCodec(STATE, 7, Decoder(STATE, lambda schema_id: STATE.text))
+CODEC = StateCodec(Encoder(STATE, 7), Decoder(STATE, lambda schema_id: STATE.text))
 PRICES = PriceBook()
 TIME_MS = 1_790_000_000_000
 

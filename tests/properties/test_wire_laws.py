@@ -1,4 +1,4 @@
-"""The SDK's encoder writes byte for byte what the general one writes, and refuses what it refuses."""
+"""The compiled encoder writes byte for byte what the general one writes, and refuses what it refuses."""
 
 from typing import Any
 
@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from procurator.avro_schemas.codec import HEADER, MAGIC, load_schema
+from procurator.avro_schemas.encoder import Encoder
 from procurator.errors import UserError
-from procurator.producers.wire import Encoder, identity_of
+from procurator.producers.wire import identity_of
 
 SCHEMA = load_schema("session_event")
 ENCODER = Encoder(SCHEMA)
@@ -35,9 +36,9 @@ def values(schema: Any, named: dict[str, st.SearchStrategy[Any]]) -> st.SearchSt
         return st.one_of([st.tuples(st.just(branch["name"]), values(branch, named)) for branch in schema])
     match schema["type"]:
         case "record":
-            # What has a default may be left out.
+            # What has a default may be left out, but for bytes: their default is text, which the general one refuses.
             fields = {field["name"]: values(field["type"], named) for field in schema["fields"]}
-            optional = {field["name"] for field in schema["fields"] if "default" in field}
+            optional = {f["name"] for f in schema["fields"] if "default" in f and "bytes" not in str(f["type"])}
             found: st.SearchStrategy[Any] = st.fixed_dictionaries(
                 {name: value for name, value in fields.items() if name not in optional},
                 optional={name: value for name, value in fields.items() if name in optional},
@@ -61,6 +62,14 @@ def test_both_encoders_write_the_same_bytes(record: dict[str, Any]) -> None:
     body = ENCODER.encode(record)
     assert HEADER.pack(MAGIC, 7) + body == SCHEMA.encode(record, 7)
     assert identity_of(body) == (record["event_id"], record["session_id"], record["emitter_id"], record["sequence"])
+
+
+@pytest.mark.parametrize("name", ["session_state", "budget_spend"])
+@given(data=st.data())
+def test_so_they_do_for_what_the_stream_processors_publish(name: str, data: st.DataObject) -> None:
+    schema = load_schema(name)
+    record = data.draw(values(schema.raw, {}))
+    assert Encoder(schema, 7).encode(record) == schema.encode(record, 7)
 
 
 @pytest.mark.parametrize(

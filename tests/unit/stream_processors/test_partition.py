@@ -6,6 +6,7 @@ from typing import NamedTuple
 import pytest
 
 from procurator.avro_schemas.codec import Decoder, load_schema
+from procurator.avro_schemas.encoder import Encoder
 from procurator.bench import corpus
 from procurator.errors import Fatal, Unavailable
 from procurator.partitioner import partition_of
@@ -45,7 +46,7 @@ def partition(
     fetch: Callable[[int], str] = lambda schema_id: EVENT.text,
     policy: PublishPolicy = POLICY,
 ) -> SessionPartition:
-    codec = StateCodec(STATE, 7, STATES)
+    codec = StateCodec(Encoder(STATE, 7), STATES)
     return SessionPartition(log, {} if table is None else table, codec, Decoder(EVENT, fetch), policy)
 
 
@@ -229,7 +230,7 @@ def test_a_backlog_stretches_the_interval_up_to_a_limit() -> None:
 
 def test_a_late_event_of_an_ended_session_finds_its_state_and_revives_nothing() -> None:
     values, ended, table = events_of(), {}, {}  # type: ignore[var-annotated]
-    codec = StateCodec(STATE, 7, STATES)
+    codec = StateCodec(Encoder(STATE, 7), STATES)
     decoder = Decoder(EVENT, lambda schema_id: EVENT.text)
     policy = PublishPolicy(live_max=0)
 
