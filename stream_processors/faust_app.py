@@ -39,8 +39,9 @@ def build_app(bootstrap_servers: str, group_id: str, data_dir: Path, worker: Wor
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=MESSAGE_BYTES_MAX // 4,
         broker_commit_interval=1.0,
-        # A worker that died is missed after this long; the broker's minimum.
+        # A worker that died is missed after this long, the broker's minimum, unless it comes back under its own name.
         broker_session_timeout=6.0,
+        consumer_group_instance_id=settings().kafka_instance or None,
         broker_heartbeat_interval=2.0,
         # Memory: at most this many batches of this many records wait to be folded.
         stream_buffer_maxsize=4,

@@ -28,6 +28,8 @@ _RESTORE = {
     "fetch.max.bytes": 4 << 20,
     "queued.max.messages.kbytes": 8 << 10,
 }
+#: What librdkafka says of a Kafka that does not answer, without calling it worth another try.
+_AWAY = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._TIMED_OUT})
 
 #: Takes one record: its key, and its value or None for one that is no more.
 Take = Callable[[bytes, bytes | None], None]
@@ -129,7 +131,7 @@ class StateLog:
                 reason: KafkaError = error.args[0]
                 if reason.txn_requires_abort():
                     raise
-                if not reason.retriable():
+                if not (reason.retriable() or reason.code() in _AWAY):
                     raise self._fatal(error) from error
 
     def _restore(self, topic: str, take: Take) -> None:
