@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import faust
+from faust.assignor.partition_assignor import PartitionAssignor
 from faust.types import TP
 from faust.types.auth import CredentialsT
 
@@ -22,6 +23,21 @@ class AsIs(faust.Schema):  # type: ignore[misc]
 
     def loads_value(self, app: Any, message: Any, **_: Any) -> Any:
         return message.value
+
+
+class Assignor(PartitionAssignor):  # type: ignore[misc]
+    """Faust's, for topics of which ``partitions`` is known: a worker that leads the group need not have read it yet.
+
+    A Kafka that has just been started may not say what topics it has. Faust's would then assign them to nobody, and
+    every worker of the group would idle until the metadata is read again, five minutes later.
+    """
+
+    def __init__(self, app: faust.App, partitions: int) -> None:
+        super().__init__(app)
+        self._partitions = partitions
+
+    def _get_copartitioned_groups(self, topics: set[str], _cluster: Any, subscriptions: Any) -> dict[int, Any]:
+        return {self._partitions: self._group_co_subscribed(topics, subscriptions)}
 
 
 def build_app(bootstrap_servers: str, group_id: str, data_dir: Path, worker: Worker) -> faust.App:
@@ -48,6 +64,7 @@ def build_app(bootstrap_servers: str, group_id: str, data_dir: Path, worker: Wor
         broker_max_poll_records=2_000,
         stream_wait_empty=False,
     )
+    app.assignor = Assignor(app, worker.partitions)
     app.transport = Transport(app.conf.broker_consumer, app, worker)
     worker.highwater = lambda partition: app.consumer.highwater(TP(worker.topic, partition))
     worker.assigned = lambda: [tp.partition for tp in app.consumer.assignment() if tp.topic == worker.topic]

@@ -75,7 +75,7 @@ class Worker:
         self._bootstrap_servers = bootstrap_servers
         self._group_id = group_id
         self.topic_id = topic_id
-        self._partitions = partitions
+        self.partitions = partitions
         self._registry = registry
         self._state_topic = state_topic
         self._folder = folder
@@ -219,7 +219,7 @@ class Worker:
 
     async def _open(self, partition: int) -> None:
         state_log = StateLog(self._bootstrap_servers, self._group_id, self._state_topic, partition)
-        log = Log(log_id(self.topic_id, partition), partition, self._partitions)
+        log = Log(log_id(self.topic_id, partition), partition, self.partitions)
         self._opening.add(state_log)
         started_s = monotonic()
         ended = EndedStore(Path(tempfile.mkdtemp(prefix=f"{partition}-", dir=self._folder)))
