@@ -8,8 +8,9 @@ class BatchPolicy:
     """How large and how old a batch may grow.
 
     Small blocks are soon there and dear: each is an insert, a look back, and a part to be merged. So a batch is due
-    after ``age_s`` while inserting is quick; where a block takes longer than ``share_max`` of that, later, up to
-    ``age_s_max``. A batch that is due waits while ``blocks_max`` blocks are under way, and grows meanwhile.
+    after ``age_s`` while inserting is quick; where a block of each log takes longer than ``share_max`` of that, all
+    together, later, up to ``age_s_max``. A batch that is due waits while ``blocks_max`` blocks are under way, and grows
+    meanwhile.
     """
 
     rows_max: int = 50_000
@@ -25,7 +26,7 @@ class BatchPolicy:
     waiting_bytes_max: int = 96 * 1024 * 1024
 
     def age_after(self, spent_s: float) -> float:
-        """Return how old a batch may grow when the block before it took ``spent_s`` to get into the ledger."""
+        """Return how old a batch may grow when the last blocks of all logs took ``spent_s`` to get into the ledger."""
         return min(max(self.age_s, spent_s / self.share_max), self.age_s_max)
 
 
@@ -57,7 +58,7 @@ class BatchState:
     def is_due(self, policy: BatchPolicy, now_s: float, spent_s: float = 0.0) -> bool:
         """Tell whether a block should be made now: full, or its first record has waited long enough.
 
-        ``spent_s``: how long the block before took to get into the ledger.
+        ``spent_s``: how long the last blocks of all logs that have records took to get into the ledger, in all.
         """
         if self.started_at_s is None:
             return False

@@ -48,9 +48,9 @@ class Lane:
         self.batch.add(len(records), records.size_bytes, now_s)
         self.records.extend(records)
 
-    def is_due(self, policy: BatchPolicy, now_s: float) -> bool:
-        """Tell whether the next block should be made now."""
-        return self.ready is None and self.batch.is_due(policy, now_s, self.spent_s)
+    def is_due(self, policy: BatchPolicy, now_s: float, spent_s: float) -> bool:
+        """Tell whether the next block should be made now; see `BatchState.is_due`."""
+        return self.ready is None and self.batch.is_due(policy, now_s, spent_s)
 
     def prepare(self, policy: BatchPolicy) -> None:
         """Make the next block from the first records that wait. Raises Unavailable."""

@@ -125,8 +125,12 @@ class Worker:
             self._collect(self._consumer.consume(_FETCH_MAX, _FETCH_S))
         for lane in self._lanes.values():
             self._advance(lane)
-        for lane in sorted(self._lanes.values(), key=lambda lane: lane.batch.started_at_s or 0.0):
-            if self._may_prepare() and lane.is_due(self._batch_policy, monotonic()):
+        busy = sorted(
+            (lane for lane in self._lanes.values() if lane.batch.rows), key=lambda lane: lane.batch.started_at_s or 0.0
+        )
+        spent_s = sum(lane.spent_s for lane in busy)
+        for lane in busy:
+            if self._may_prepare() and lane.is_due(self._batch_policy, monotonic(), spent_s):
                 lane.prepare(self._batch_policy)
                 lane.submit()
 
