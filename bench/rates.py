@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 _TIMEOUT_S = 900.0
-_POLL_S = 0.02
+_POLL_S = 0.05
 
 
 def steady_rate(count: Callable[[], int], total: int) -> float:
