@@ -13,12 +13,13 @@ from procurator import signals
 from procurator.budgets import NOTIFY, TERMINATE, Budget, BudgetStatus, Period, Spend
 from procurator.budgets.actions import signal_of
 from procurator.budgets.periods import ALWAYS
+from procurator.budgets.records import status_key
 from procurator.budgets.status import crossed_now, status_of
 from procurator.stream_processors.budgets.approvals import Approvals
 from procurator.stream_processors.budgets.endings import Endings, Signal
 from procurator.stream_processors.budgets.index import concerns
 from procurator.stream_processors.budgets.sessions import OpenSession, OpenSessions
-from procurator.stream_processors.budgets.sums import PeriodKey, Sums
+from procurator.stream_processors.budgets.sums import Sums
 
 Payload = tuple[str, dict[str, Any]]
 
@@ -38,8 +39,8 @@ class Decisions:
     events: list[Said] = field(default_factory=list)
     signals: list[Signal] = field(default_factory=list)
     statuses: list[BudgetStatus] = field(default_factory=list)
-    #: Periods whose status is no more.
-    forgotten: list[PeriodKey] = field(default_factory=list)
+    #: Keys of statuses that are no more.
+    forgotten: list[bytes] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.events or self.signals or self.statuses or self.forgotten)
@@ -115,6 +116,10 @@ class Enforcement:
             for following in self._endings.to_children(signal, now_us):
                 self._give(following)
 
+    def forget(self, statuses: Iterable[bytes]) -> None:
+        """Statuses, by their keys, are to be taken out of their topic."""
+        self._out.forgotten += statuses
+
     def decide(self, now_us: int, time_of: Callable[[int], int]) -> Decisions:
         """Return what is to be said now. ``time_of(partition)``: up to when its records have been folded."""
         for status in self.sums.evaluate(now_us):
@@ -136,7 +141,7 @@ class Enforcement:
             payload = signals.decision(approval_id, decision, signals.PROCESSOR, reason)
             self._out.events.append(Said(open_session, signals.decision_emitter(approval_id), payload))
         self._out.statuses += self.sums.take(now_us)
-        self._out.forgotten += self.sums.take_forgotten()
+        self._out.forgotten += (status_key(*period) for period in self.sums.take_forgotten())
         decisions, self._out = self._out, Decisions()
         return decisions
 

@@ -28,6 +28,7 @@ from procurator.partitioner import partition_of
 from procurator.registry import Registry
 from procurator.stream_processors.budgets.enforcement import Enforcement
 from procurator.stream_processors.budgets.observer import Observer
+from procurator.stream_processors.budgets.session_statuses import SessionStatuses
 from procurator.stream_processors.budgets.speaker import Speaker
 from procurator.stream_processors.budgets.sums import PeriodKey, Sums
 from procurator.stream_processors.partition import Log
@@ -76,6 +77,7 @@ class Overseer:
         #: First when partitions have come, so that somebody publishes what is swept.
         self._sweep_us = clock.now_us() + _SWEEP_US // 60
         self.enforcement = Enforcement(Sums(self._publishes))
+        self._session_statuses = SessionStatuses()
         self._feed = TopicFeed(bootstrap_servers, registry, _HEARD, self._hand_over)
         self._speaker = Speaker(bootstrap_servers, registry, events_topic, self._fail)
         spend = load_schema(BUDGET_SPEND.schema)
@@ -179,6 +181,14 @@ class Overseer:
         sums.sweep(now_us)
         for meter in self._meters.values():
             meter.forget(lambda key: sums.is_over(PeriodKey(key.budget_id, key.period_start_us), now_us))
+        budgets = sums.index.budgets
+        over = self._session_statuses.over(now_us, lambda budget_id: budget_id not in budgets, self._is_over)
+        self.enforcement.forget(over)
+
+    def _is_over(self, session_id: str) -> bool:
+        """Tell whether a session is one of ours that is not open any more."""
+        ours = partition_of(session_id, self._partitions) in self._meters
+        return ours and self.enforcement.sessions.get(session_id) is None
 
     def _publishes(self, budget_id: str) -> bool:
         return partition_of(budget_id, self._partitions) in self._meters
@@ -197,6 +207,8 @@ class Overseer:
         definitions: dict[str, Budget | None] = {}
         counters: list[Counter] = []
         for topic, partition, key, record in heard:
+            if topic is BUDGET_STATUS:
+                self._session_statuses.heard(key, record)
             if topic is BUDGET_DEFINITIONS:
                 definitions[key.decode("utf-8", "replace")] = None if record is None else budget_from_record(record)
             elif record is None:

@@ -47,8 +47,8 @@ class Speaker:
         for status in decisions.statuses:
             key = status_key(status.budget.budget_id, status.period.start_us, status.session_id)
             self._send(BUDGET_STATUS, key, status_to_record(status))
-        for period in decisions.forgotten:
-            self._produce(BUDGET_STATUS.name, status_key(period.budget_id, period.start_us), None)
+        for key in decisions.forgotten:
+            self._produce(BUDGET_STATUS.name, key, None)
         self._producer.poll(0)
 
     def poll(self) -> None:
