@@ -65,6 +65,15 @@ class Ledger:
         self._projections: dict[int, EventProjection] = {}
         self._records: dict[str, list[Record]] = {}
 
+    def begin_again(self) -> None:
+        """Empty the tables. What is added from now on stands in other logs, from their beginning."""
+        for table in ("events", "sessions"):
+            self.clickhouse.execute(f"TRUNCATE TABLE {table}")
+        self.topic_id = uuid4()
+        self._heads.clear()
+        self._projections.clear()
+        self._records.clear()
+
     def log_id(self, partition: int) -> str:
         return f"{self.topic_id}:{partition}"
 

@@ -44,8 +44,7 @@ def compare(ledger: Any) -> Callable[..., RangeReport]:
 
 @pytest.fixture(autouse=True)
 def _begin_empty(ledger: Any) -> None:
-    for table in ("events", "sessions"):
-        ledger.clickhouse.execute(f"TRUNCATE TABLE {table}")
+    ledger.begin_again()
 
 
 def _believable(run: Any) -> list[dict[str, Any]]:
