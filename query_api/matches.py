@@ -1,27 +1,33 @@
-"""IO: pages of sessions found by their texts, and where in them what was searched stands.
+"""IO: pages of sessions, and where in them stands what was searched.
 
-Whether a session holds a phrase is only known once its texts are read. So a page goes through the candidates in the
-order of the list, some at a time, and keeps those that do: as many as fill the page, of at most `CANDIDATES_MAX`. A
-page that ends there is short, or empty, and yet has a successor: no session is passed over, and no request is endless.
+A page is made from candidates, in the order of the list: rows that met the search when they were inserted. Of these
+stay the sessions that hold what was searched, which their events tell, and that still are what was searched, which
+their newest row tells. One round looks at a few candidates, the next ones at more, as long as the page is not full. A
+page that ends with the last round is short, or empty, and yet has a successor: no session is passed over, and no
+request is endless.
 """
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from procurator.access import Scope
 from procurator.query_api import pages
 from procurator.query_api.queries.base import Row
-from procurator.query_api.queries.matches import HITS_MAX, Hits, PhrasesHeld
-from procurator.query_api.queries.sessions import ListSessions
+from procurator.query_api.queries.matches import HITS_MAX, RARE_RECORDS_MAX, Held, Hits, HowRare
+from procurator.query_api.queries.sessions import ListSessions, ShownSessions
 from procurator.query_api.search import SessionFilter
 from procurator.query_api.search.snippets import hit_of
+from procurator.query_api.search.text import Text
 from procurator.query_api.store import Store
 
-#: Sessions whose texts are read for one page at most, and at a time.
-CANDIDATES_MAX = 1_000
+#: Candidates of each round: of searches that the sessions' own rows answer (pages of the limit), and of those that
+#: events must be asked for.
+_PAGES = (1, 4, 16)
+_LOOKED_THROUGH = (100, 500)
+#: Sessions that hits are asked for at a time.
 _AT_ONCE = 100
 #: Characters of bodies that one answer's hits are looked for in, and of one body.
 _CHARS_MAX = 6_000_000
@@ -30,22 +36,22 @@ _BODY_CHARS_MAX = 20_000
 
 async def page(store: Store, query: ListSessions) -> tuple[list[Row], str | None]:
     """Return the rows of a page of sessions and the cursor of the next one, None at the end."""
-    if not query.search.phrases:
-        return pages.cut(query, await store.rows(query))
-    found: list[Row] = []
-    after = query.after
-    for _ in range(0, CANDIDATES_MAX, _AT_ONCE):
-        at_once = replace(query, limit=_AT_ONCE, after=after, candidates=True)
-        candidates = await store.rows(at_once)
-        batch = candidates[:_AT_ONCE]
-        found += await _holding(store, query, batch)
-        if len(found) > query.limit:
-            return pages.cut(query, found)
-        if len(candidates) <= _AT_ONCE:
-            return found, None
-        cursor = pages.encode(query, query.key_of(batch[-1]))
-        after = pages.decode(query, cursor)
-    return found, cursor
+    listed = replace(query, rare=await _rare(store, query))
+    found: dict[str, Row] = {}
+    for size in _rounds(query):
+        rows = await store.rows(replace(listed, limit=size))
+        candidates = rows[:size]
+        held = await _holding(store, query, candidates)
+        taken = held[: query.limit - len(found)]
+        for row in await _shown(store, query, taken):
+            found.setdefault(row["session_id"], row)
+        more = len(rows) > size
+        last = taken[-1] if len(taken) < len(held) else candidates[-1] if more else None
+        cursor = pages.encode(query, query.key_of(last)) if last else None
+        if cursor is None or len(found) >= query.limit or len(taken) < len(held):
+            break
+        listed = replace(listed, after=pages.decode(query, cursor))
+    return list(found.values()), cursor
 
 
 async def hits(store: Store, scope: Scope, search: SessionFilter, rows: Sequence[Row]) -> dict[str, list[Any]]:
@@ -64,14 +70,38 @@ async def hits(store: Store, scope: Scope, search: SessionFilter, rows: Sequence
     return found
 
 
-async def _holding(store: Store, query: ListSessions, batch: list[Row]) -> list[Row]:
-    """Return the rows of ``batch`` whose sessions hold the phrases that they must, and none that they must not."""
-    phrases = query.search.phrases
-    ids = tuple(row["session_id"] for row in batch)
-    asked = PhrasesHeld(scope=query.scope, session_ids=ids, texts=phrases)
-    held = {(row["session_id"], row["phrase"]) for row in (await store.rows(asked) if ids else [])}
+def _rounds(query: ListSessions) -> Iterator[int]:
+    """Yield how many candidates each round looks at."""
+    yield from _LOOKED_THROUGH if query.search.of_events else (query.limit * pages for pages in _PAGES)
+
+
+async def _rare(store: Store, query: ListSessions) -> tuple[Text, ...]:
+    """Return the texts that the index is asked for as a whole."""
+    texts = query.search.texts
+    counted = await store.rows(HowRare(scope=query.scope, texts=texts)) if texts else []
+    return tuple(texts[row["text"]] for row in counted if row["records"] < RARE_RECORDS_MAX)
+
+
+async def _holding(store: Store, query: ListSessions, candidates: list[Row]) -> list[Row]:
+    """Return the candidates whose events meet all that must be, and nothing that must not."""
+    terms = query.search.of_events
+    if not terms or not candidates:
+        return candidates
+    ids = tuple(dict.fromkeys(row["session_id"] for row in candidates))
+    rows = await store.rows(Held(scope=query.scope, session_ids=ids, terms=terms))
+    held = {(row["session_id"], row["term"]) for row in rows}
     return [
         row
-        for row in batch
-        if all(phrase.negated is not ((row["session_id"], n) in held) for n, phrase in enumerate(phrases))
+        for row in candidates
+        if all(term.negated is not ((row["session_id"], n) in held) for n, term in enumerate(terms))
     ]
+
+
+async def _shown(store: Store, query: ListSessions, candidates: list[Row]) -> list[Row]:
+    """Return what is shown of the candidates that are still what they were when they were inserted."""
+    if not candidates:
+        return []
+    ids = tuple(dict.fromkeys(row["session_id"] for row in candidates))
+    rows = await store.rows(ShownSessions(scope=query.scope, listed=query, session_ids=ids))
+    shown = {query.key_of(row): row for row in rows}
+    return [shown[key] for key in map(query.key_of, candidates) if key in shown]

@@ -19,7 +19,7 @@ from procurator.query_api.search.filter import SessionFilter
 
 CURSOR_CHARS_MAX = 1024
 #: Fields that differ between the pages of one list, or between those who read it.
-_NOT_IDENTITY = {"scope", "limit", "after", "candidates", "body_chars"}
+_NOT_IDENTITY = {"scope", "limit", "after", "rare", "body_chars"}
 
 
 class BadCursor(UserError):

@@ -22,6 +22,7 @@ _FILE = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql").fullmatch
 _STATEMENT_END = re.compile(r";[ \t]*(?:\n|\Z)")
 _COMMENT = re.compile(r"^[ \t]*--.*\n?", re.MULTILINE)
 _NEEDS_ACCESS_CONTROL = "-- requires: access_control\n"
+_NEEDS_NO_ENTRIES = "-- requires: no_entries\n"
 _RECORDS = """CREATE TABLE IF NOT EXISTS migrations
 (
     number UInt32,
@@ -36,7 +37,11 @@ ORDER BY number
 
 @dataclass(frozen=True)
 class Migration:
-    """One file. ``needs_access_control``: it is about roles, and passed over where the engine has none."""
+    """One file.
+
+    ``needs_access_control``: it is about roles, and passed over where the engine has none. ``needs_no_entries``: it
+    only makes a ledger quicker, and is passed over where one has begun: nothing is moved that cannot be made again.
+    """
 
     number: int
     name: str
@@ -50,6 +55,10 @@ class Migration:
     @property
     def needs_access_control(self) -> bool:
         return self.sql.startswith(_NEEDS_ACCESS_CONTROL)
+
+    @property
+    def needs_no_entries(self) -> bool:
+        return self.sql.startswith(_NEEDS_NO_ENTRIES)
 
     @property
     def statements(self) -> list[str]:
@@ -99,7 +108,7 @@ def check_version(version: str) -> None:
 
 @dataclass(frozen=True)
 class Migrated:
-    """What a run did: ``passed_over`` needs privileges that this user lacks; the next run looks again."""
+    """What a run did: ``passed_over`` needs what is not given here; the next run looks again."""
 
     shipped: int
     applied: list[Migration]
@@ -119,7 +128,7 @@ def migrate(clickhouse: ClickHouse) -> Migrated:
     todo = pending(migrations, {int(number): str(sha256) for number, sha256 in recorded})
     done = Migrated(len(migrations), [], [])
     for migration in todo:
-        if migration.needs_access_control and not _may_create_roles(clickhouse):
+        if _must_pass_over(clickhouse, migration):
             done.passed_over.append(migration)
             continue
         for statement in migration.statements:
@@ -147,6 +156,12 @@ def _rendered(statement: str, database: str, cluster: str) -> list[str]:
 def _record(clickhouse: ClickHouse, migration: Migration) -> None:
     sql = "INSERT INTO migrations (number, name, sha256) SELECT {number:UInt32}, {name:String}, {sha256:String}"
     clickhouse.execute(sql, {"number": migration.number, "name": migration.name, "sha256": migration.sha256})
+
+
+def _must_pass_over(clickhouse: ClickHouse, migration: Migration) -> bool:
+    if migration.needs_access_control:
+        return not _may_create_roles(clickhouse)
+    return migration.needs_no_entries and clickhouse.rows("SELECT count() FROM events") != [[0]]
 
 
 def _may_create_roles(clickhouse: ClickHouse) -> bool:

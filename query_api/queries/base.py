@@ -37,9 +37,15 @@ class Statement:
         """Return the placeholder of a value that needs no name of its own."""
         return self.bind(f"value_{len(self.parameters)}", clickhouse_type, value)
 
-    def rows(self, table: str, *conditions: str) -> str:
-        """Return ``table WHERE …``: the rows in scope that meet the conditions."""
-        return f"{table} WHERE {' AND '.join((self.scope.predicate(self.bind), *conditions))}"
+    def rows(self, table: str, *conditions: str, first: tuple[str, ...] = ()) -> str:
+        """Return ``table WHERE …``: the rows in scope that meet the conditions.
+
+        ``first``: conditions to judge before any column of the others is read; then there must be others.
+        """
+        scope = self.scope.predicate(self.bind)
+        if not first:
+            return f"{table} WHERE {' AND '.join((scope, *conditions))}"
+        return f"{table} PREWHERE {' AND '.join((scope, *first))} WHERE {' AND '.join(conditions)}"
 
 
 @dataclass(frozen=True, kw_only=True)

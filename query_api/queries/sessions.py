@@ -12,6 +12,7 @@ from pydantic import Field
 from procurator.query_api.queries.base import PageQuery, Query, Statement
 from procurator.query_api.search.fields import MEASURES
 from procurator.query_api.search.filter import EVERYTHING, SessionFilter
+from procurator.query_api.search.text import Text
 
 #: Columns of the table ``sessions`` that an item of the list shows as they are.
 LIST_COLUMNS = (
@@ -86,48 +87,71 @@ class Order(StrEnum):
     ASC = "asc"
 
 
-#: Stand for "unknown" at the end of either order: beyond every value, and within the columns' types.
-_BELOW_ALL, _ABOVE_ALL = -1, 2**61
-_SortKey = Annotated[Decimal, Field(ge=_BELOW_ALL, le=_ABOVE_ALL, decimal_places=18)]
+#: Stands for "unknown" in either order: beyond every value, and within the columns' types.
+_LAST = 2**61
+_SortKey = Annotated[Decimal, Field(ge=-_LAST, le=_LAST, decimal_places=18)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ListSessions(PageQuery):
-    """The sessions in ``search``, newest start first unless told otherwise.
+    """Candidates of the sessions in ``search``, newest start first unless told otherwise: their ids and sort keys.
 
-    ``candidates``: those that `SessionFilter.candidates` lets through.
+    They are rows as they were inserted, for which the projection by start is quick: a session may stand there several
+    times, by what was true of it before. `ShownSessions` tells what is. Nor is asked what only events show, but for
+    the texts ``rare``, which few records hold.
     """
 
     key_type = (_SortKey, UUID)
     search: SessionFilter = EVERYTHING
     sort: Sort = Sort.STARTED
     order: Order = Order.DESC
-    candidates: bool = False
+    rare: tuple[Text, ...] = ()
 
     def render(self, statement: Statement) -> str:
-        measure = MEASURES[self.sort]
-        unknown = _BELOW_ALL if self.order is Order.DESC else _ABOVE_ALL
-        key = f"ifNull({measure.sql}, {unknown})"
-        conditions = [*(self.search.candidates if self.candidates else self.search.conditions)(statement)]
+        key = self.key
+        conditions = [*self.search.candidates(statement, self.rare)]
         if self.after is not None:
             value, session_id = self.after
             text = f"{value:f}" if self.sort is Sort.COST else str(int(value))
-            last = statement.bind("after_key", measure.clickhouse_type, text)
+            last = statement.bind("after_key", MEASURES[self.sort].clickhouse_type, text)
             session = statement.bind("after_session_id", "UUID", str(session_id))
-            sign = "<" if self.order is Order.DESC else ">"
-            conditions.append(f"({key}, session_id) {sign} ({last}, {session})")
+            # The first follows from the second, and is one that the order of the projection answers.
+            conditions += [f"{key} >= {last}", f"({key}, session_id) > ({last}, {session})"]
         limit = statement.bind("limit", "UInt32", self.limit + 1)
-        order = self.order.upper()
         return (
-            f"SELECT {', '.join(LIST_COLUMNS)}, toString({key}) AS sort_key\n"
-            f"FROM {statement.rows('sessions FINAL', *conditions)}\n"
-            f"ORDER BY {key} {order}, session_id {order}\n"
+            f"SELECT session_id, toString({key}) AS sort_key\n"
+            f"FROM {statement.rows('sessions', *conditions)}\n"
+            f"ORDER BY {key}, session_id\n"
             f"LIMIT {limit}"
         )
+
+    @property
+    def key(self) -> str:
+        """Return the SQL of what the list ascends by."""
+        if (self.sort, self.order) == (Sort.STARTED, Order.DESC):
+            return "newest_first"
+        sign = "-" if self.order is Order.DESC else ""
+        return f"ifNull({sign}{MEASURES[self.sort].sql}, {_LAST})"
 
     @staticmethod
     def key_of(row: Mapping[str, Any]) -> tuple[str | int, ...]:
         return row["sort_key"], row["session_id"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownSessions(Query):
+    """What the list shows of those of some candidates that are in its search; what only events show is not asked."""
+
+    listed: ListSessions
+    session_ids: tuple[str, ...]
+
+    def render(self, statement: Statement) -> str:
+        among = f"session_id IN {statement.bind('session_ids', 'Array(UUID)', self.session_ids)}"
+        conditions = self.listed.search.candidates(statement)
+        return (
+            f"SELECT {', '.join(LIST_COLUMNS)}, toString({self.listed.key}) AS sort_key\n"
+            f"FROM {statement.rows('sessions FINAL', among, *conditions)}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Which sessions: the one filter that lists, facets, spend, exports, streams and the UI share. Pure."""
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
@@ -9,7 +10,7 @@ from procurator.query_api.queries.base import Statement
 from procurator.query_api.search.errors import SearchError
 from procurator.query_api.search.fields import FIXED, MEASURES, Record
 from procurator.query_api.search.terms import AnyOf, Compare, Is, LabelIs, Operator, ToolEnded
-from procurator.query_api.search.text import How, Text
+from procurator.query_api.search.text import Text
 
 Term = AnyOf | LabelIs | ToolEnded | Compare | Is | Text
 
@@ -28,7 +29,7 @@ class SessionFilter:
     def __post_init__(self) -> None:
         if len(self.terms) > TERMS_MAX:
             raise SearchError("q", f"a search has at most {TERMS_MAX} terms, this one {len(self.terms)}", "cost>0.5")
-        if sum(isinstance(term, ToolEnded | Text) for term in self.terms) > EVENT_TERMS_MAX:
+        if len(self.of_events) > EVENT_TERMS_MAX:
             raise SearchError(
                 "q", f"a search has at most {EVENT_TERMS_MAX} words, phrases and tool statuses", '"refund policy"'
             )
@@ -51,21 +52,23 @@ class SessionFilter:
         """Return the SQL conditions over the table ``sessions`` (read with FINAL), every value bound."""
         return tuple(term.condition(statement) for term in self.terms)
 
-    def candidates(self, statement: Statement) -> tuple[str, ...]:
-        """Return conditions that are quick to judge: of a phrase only that some record has its words.
+    def candidates(self, statement: Statement, rare: Collection[Text] = ()) -> tuple[str, ...]:
+        """Return the conditions that are quick to judge: what the events show is left out, but for ``rare`` texts.
 
-        Sessions in the filter meet them; of those that meet them, `phrases` tell which are in it.
+        Sessions in the filter meet them; of those that meet them, `of_events` tell which are in it.
         """
-        quick = (term for term in self.terms if term not in self.phrases or not term.negated)
-        return tuple(
-            term.condition(statement, How.BY_ITS_WORDS) if isinstance(term, Text) else term.condition(statement)
-            for term in quick
+        shown = (term.condition(statement) for term in self.terms if not isinstance(term, Text | ToolEnded))
+        called = (term for term in self.terms if isinstance(term, ToolEnded) and not term.negated)
+        return (
+            *shown,
+            *(term.candidates(statement) for term in called),
+            *(text.condition_by_words(statement) for text in rare),
         )
 
     @property
-    def phrases(self) -> tuple[Text, ...]:
-        """The phrases, excluded ones among them: what can only be judged by reading texts."""
-        return tuple(term for term in self.terms if isinstance(term, Text) and term.is_phrase)
+    def of_events(self) -> tuple[Text | ToolEnded, ...]:
+        """The terms that only the events show, negated ones among them."""
+        return tuple(term for term in self.terms if isinstance(term, Text | ToolEnded))
 
     @property
     def texts(self) -> tuple[Text, ...]:
@@ -74,7 +77,7 @@ class SessionFilter:
 
     def require_live(self) -> None:
         """Raise SearchError unless every term can be judged from a session's state alone."""
-        if any(isinstance(term, Text | ToolEnded) for term in self.terms):
+        if self.of_events:
             raise SearchError("q", "words and tool statuses cannot be watched, only searched", "agent:billing cost>0.5")
 
     def matches(self, record: Record, now: datetime) -> bool:

@@ -10,6 +10,7 @@ from enum import StrEnum
 from operator import ge, gt, le, lt
 from typing import Any
 
+from procurator import session_flags
 from procurator.clock import to_us
 from procurator.query_api.queries.base import Statement
 from procurator.query_api.search.fields import MARKS, MEASURES, NAMES, Amount, Record
@@ -79,14 +80,20 @@ class ToolEnded:
     statuses: tuple[str, ...]
     negated: bool = False
 
+    def records(self, statement: Statement, *among: str) -> str:
+        """Return ``events WHERE …``: the ends of such calls, of the records that meet ``among``."""
+        tool = f"tool_name = {statement.value('String', self.tool)}"
+        status = f"status IN {statement.value('Array(String)', self.statuses)}"
+        return statement.rows("events", *among, "counted", "kind = 'ToolCallCompleted'", tool, status)
+
     def condition(self, statement: Statement) -> str:
         """Return the SQL."""
-        tool = statement.value("String", self.tool)
-        statuses = statement.value("Array(String)", self.statuses)
-        calls = statement.rows(
-            "events", "counted", "kind = 'ToolCallCompleted'", f"tool_name = {tool}", f"status IN {statuses}"
-        )
-        return _unless(self.negated, f"session_id IN (SELECT session_id FROM {calls})")
+        return _unless(self.negated, f"session_id IN (SELECT session_id FROM {self.records(statement)})")
+
+    def candidates(self, statement: Statement) -> str:
+        """Return SQL that a session with such a call meets by its own columns; a full list of tools may lack some."""
+        tool, full = statement.value("String", self.tool), statement.value("String", session_flags.OVER_LIMIT)
+        return f"(has(tools, {tool}) OR has(flags, {full}))"
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Full text: words, phrases and beginnings over content, thinking and tool payloads. Pure.
 
 The text index of ``events`` answers words and beginnings by itself. For a phrase it only says which records have all
-its words; their text is then read to see whether they stand together, which is dear: a list asks that of its
-candidates alone, page by page (`procurator.query_api.matches`).
+its words; their text is then read to see whether they stand together. That is dear, and so is a word that half of the
+records hold: a list asks both of its candidates alone, page by page (`procurator.query_api.matches`).
 """
 
 from dataclasses import dataclass, field
@@ -57,11 +57,21 @@ class Text:
         """Return the SQL over ``events``: the record holds it."""
         return f"({' OR '.join(self._held(statement, body, how) for body in BODIES)})"
 
-    def condition(self, statement: Statement, how: How = How.EXACTLY) -> str:
+    def records(self, statement: Statement, *among: str) -> str:
+        """Return ``events WHERE …``: the records that hold it, of those that meet ``among``."""
+        by_words = self.found(statement, How.BY_ITS_WORDS)
+        exactly = (self.found(statement),) if self.is_phrase else ()
+        return statement.rows("events", "counted", *exactly, first=(*among, by_words))
+
+    def condition(self, statement: Statement) -> str:
         """Return the SQL over ``sessions``."""
-        records = statement.rows("events", "counted", self.found(statement, how))
-        found = f"session_id IN (SELECT session_id FROM {records})"
+        found = f"session_id IN (SELECT session_id FROM {self.records(statement)})"
         return f"NOT ({found})" if self.negated else f"({found})"
+
+    def condition_by_words(self, statement: Statement) -> str:
+        """Return SQL over ``sessions`` that a session in the search meets, and that no text is read for."""
+        records = statement.rows("events", "counted", first=(self.found(statement, How.BY_ITS_WORDS),))
+        return f"session_id IN (SELECT session_id FROM {records})"
 
     def _held(self, statement: Statement, body: str, how: How) -> str:
         if self.prefix:

@@ -105,7 +105,7 @@ def _tables(clickhouse: "ClickHouse") -> str:
 
     done = migrate(clickhouse)
     text = f"database {clickhouse.database}, {_count(done.applied)} of {done.shipped} migrations applied now"
-    if done.passed_over:
+    if any(migration.needs_access_control for migration in done.passed_over):
         text += "; roles are left to the server's administrator (this user may not create any)"
     return text
 

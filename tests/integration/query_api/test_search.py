@@ -208,8 +208,7 @@ def test_a_phrase_is_found_over_short_pages_too(
     found: Found, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A page looks at a bounded number of candidates; what it did not come to is on the next."""
-    monkeypatch.setattr(matches, "_AT_ONCE", 3)
-    monkeypatch.setattr(matches, "CANDIDATES_MAX", 6)
+    monkeypatch.setattr(matches, "_LOOKED_THROUGH", (3, 3))
     search = '"date of birth" -"refund policy"'
     expected = {
         key

@@ -29,8 +29,15 @@ from procurator.query_api.queries.export import (
 )
 from procurator.query_api.queries.facets import CountByListed, CountByName, SessionTotals
 from procurator.query_api.queries.live import EntriesAfter, LedgerHeads, StateHeads, StatesAfter
-from procurator.query_api.queries.matches import Hits, PhrasesHeld
-from procurator.query_api.queries.sessions import ListSessions, Order, PublishedState, SessionExists, Sort
+from procurator.query_api.queries.matches import Held, Hits, HowRare
+from procurator.query_api.queries.sessions import (
+    ListSessions,
+    Order,
+    PublishedState,
+    SessionExists,
+    ShownSessions,
+    Sort,
+)
 from procurator.query_api.queries.spend import Spend
 from procurator.query_api.queries.turns import ListTurns
 from procurator.query_api.search import parse
@@ -46,8 +53,14 @@ _QUERIES: dict[str, Query] = {
     "search_sessions": ListSessions(
         scope=_TEAMS, limit=50, search=parse(_SEARCH), sort=Sort.COST, order=Order.ASC, after=(Decimal("0.5"), _ID)
     ),
-    "search_candidates": ListSessions(scope=_TEAMS, limit=50, search=parse(_SEARCH), candidates=True),
-    "phrases_held": PhrasesHeld(scope=_TEAMS, session_ids=(str(_ID),), texts=parse(_SEARCH).phrases),
+    "search_rare": ListSessions(
+        scope=_TEAMS, limit=50, search=parse(_SEARCH), rare=parse('word "two words" begun*').texts
+    ),
+    "shown_sessions": ShownSessions(
+        scope=_TEAMS, listed=ListSessions(scope=_TEAMS, search=parse(_SEARCH)), session_ids=(str(_ID),)
+    ),
+    "how_rare": HowRare(scope=_TEAMS, texts=parse(_SEARCH).texts),
+    "held": Held(scope=_TEAMS, session_ids=(str(_ID),), terms=parse(_SEARCH).of_events),
     "hits": Hits(scope=_TEAMS, session_ids=(str(_ID),), texts=parse(_SEARCH).texts, chars=20_000),
     "session_totals": SessionTotals(scope=_TEAMS, search=parse("agent:billing")),
     "count_by_name": CountByName(scope=_TEAMS, search=parse("agent:billing")),
@@ -96,7 +109,9 @@ def test_statement(name: str) -> None:
 @_NAMES
 def test_every_table_is_read_in_scope(name: str) -> None:
     sql, _ = replace(_QUERIES[name], scope=_TEAMS).to_sql()
-    tables = re.findall(r"FROM (?:events|sessions|budget_status|audit|ledger_heads)(?: FINAL)? WHERE (.{35})", sql)
+    tables = re.findall(
+        r"FROM (?:events|sessions|budget_status|audit|ledger_heads)(?: FINAL)? (?:PRE)?WHERE (.{35})", sql
+    )
     assert len(tables) == len(re.findall(r"\b(?:FROM|JOIN) \w", sql)), "tables are only read with a scope"
     assert all(where.startswith("org_id = {scope_org_id:String} AND ") for where in tables)
 

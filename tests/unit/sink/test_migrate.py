@@ -17,6 +17,11 @@ def test_a_migration_about_roles_says_so() -> None:
     assert (ONE.needs_access_control, TWO.needs_access_control) == (False, True)
 
 
+def test_a_migration_for_an_empty_ledger_says_so() -> None:
+    three = Migration(3, "three", "-- requires: no_entries\nEXCHANGE TABLES a AND b;\n")
+    assert (ONE.needs_no_entries, TWO.needs_no_entries, three.needs_no_entries) == (False, False, True)
+
+
 def test_what_has_not_run_is_pending() -> None:
     assert pending([ONE, TWO], {}) == [ONE, TWO]
     assert pending([ONE, TWO], {1: ONE.sha256}) == [TWO]
