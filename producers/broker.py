@@ -64,6 +64,7 @@ class Broker:
             "message.timeout.ms": 0,  # An event never expires: it is delivered, refused, or recalled.
             "reconnect.backoff.max.ms": 2_000,
             "delivery.report.only.error": True,
+            "on_delivery": self._failed,
         }
         where = f"Kafka at {self._bootstrap_servers}"
         try:
@@ -94,7 +95,7 @@ class Broker:
     def send(self, key: bytes, body: bytes, header: bytes | None = None) -> None:
         """Take one record without its header. Raises BufferError when there is no room."""
         try:
-            self._produce(self._topic, (header or self.header) + body, key, on_delivery=self._failed)
+            self._produce(self._topic, (header or self.header) + body, key)
             self._sent += 1
         except self._kafka_exception as error:
             self._take_back(error.args[0], key, body)
@@ -126,6 +127,7 @@ class Broker:
         give_up_at = time.monotonic() + _PURGE_S
         while len(self._producer) and time.monotonic() < give_up_at:
             self._producer.flush(0.1)
+        del self._producer, self._produce  # They know us, we know them: nobody else would end the connection soon.
         returned, self.returned = self.returned, []
         # Every emitter counts its events, so this is the order within each session.
         return sorted(returned, key=lambda record: identity_of(record[1]).sequence)

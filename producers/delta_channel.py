@@ -9,6 +9,7 @@ from typing import Any
 from procurator.avro_schemas.codec import load_schema
 from procurator.avro_schemas.encoder import Encoder
 from procurator.errors import ProcuratorError
+from procurator.producers.late import import_clients
 from procurator.producers.streamed_turn import StreamedTurn
 from procurator.topics import SESSION_DELTAS
 
@@ -24,7 +25,6 @@ _OPTIONS = {
     "enable.idempotence": False,
     "queue.buffering.max.messages": 10_000,
     "message.timeout.ms": 3_000,
-    "log_level": 0,
 }
 
 #: Takes key and record of a piece; raises what it likes when it cannot.
@@ -33,6 +33,7 @@ Send = Callable[[bytes, dict[str, Any]], None]
 
 def connect(bootstrap_servers: str, schema_registry_url: str) -> Send:
     """Return what sends to a cluster. Raises Unavailable or UserError when Kafka or registry is not there."""
+    import_clients()
     from confluent_kafka import Producer
 
     from procurator.kafka import producer_config

@@ -6,6 +6,10 @@ module would wait for ever. So a fork waits until the import is over.
 
 import os
 import threading
+from contextlib import suppress
+from functools import cache
+
+from procurator.errors import UserError
 
 _importing = threading.RLock()
 
@@ -13,10 +17,18 @@ _importing = threading.RLock()
 def import_clients() -> None:
     """Import what `broker`, `control` and `delta_channel` use; from then on it is just there."""
     with _importing:
-        import confluent_kafka  # noqa: F401
+        _import_clients()
 
-        import procurator.kafka
-        import procurator.registry  # noqa: F401
+
+@cache
+def _import_clients() -> None:
+    from procurator.kafka import client_config
+    from procurator.registry import Registry
+
+    # Both import more when they are used for the first time; neither connects to anything yet.
+    Registry("http://127.0.0.1").close()
+    with suppress(UserError):  # Whoever connects is told.
+        client_config("")
 
 
 os.register_at_fork(before=_importing.acquire, after_in_parent=_importing.release, after_in_child=_importing.release)
