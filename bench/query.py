@@ -66,7 +66,9 @@ def run(events: int = 10_000_000, data_dir: str = "") -> dict[str, Any]:
 @contextmanager
 def large_ledger(events: int, data_dir: str = "") -> Iterator[Stack]:
     """Run the stack on a ledger of ``events`` events, made when it is not there yet."""
-    folder = Path(data_dir) if data_dir else settings().cache_dir.expanduser() / f"bench-query-{events}"
+    folder = (
+        Path(data_dir) if data_dir else settings().cache_dir.expanduser() / f"bench-query-{events}-{query_ledger.FORM}"
+    )
     with Stack(StackConfig(folder, Ports.free(), say=_say)) as stack:
         _prepared(stack, folder, events)
         yield stack
@@ -96,6 +98,8 @@ def _questions(clickhouse: ClickHouse) -> list[Question]:
         "owner team": [f"owner_team:team-{n}" for n in range(12)],
         "organisation": [f"org:org-{n}" for n in range(4)],
         "user": [f"user:user-{n}" for n in range(100)],
+        "team": ["team:none"],
+        "initiator": ["initiator:SYSTEM"],
         "status": ["status:FAILED", "status:TERMINATED,TIMEOUT"],
         "origin": ["origin:SCHEDULE", "origin:WORKFLOW"],
         "workflow": ["workflow:none"],
@@ -108,8 +112,10 @@ def _questions(clickhouse: ClickHouse) -> list[Question]:
         "tokens": ["tokens>90000"],
         "duration": ["duration>12s"],
         "turns": ["turns>9"],
+        "completed": ["completed<2026-09-19"],
         "started": ["started>=2026-09-19 started<2026-09-20"],
         "unpriced": ["is:unpriced"],
+        "flagged": ["is:flagged"],
         "stalled": ["is:stalled"],
         "incomplete": ["is:incomplete"],
         "compound": [f"agent:agent-{n} status:FAILED cost>0.02 started>=2026-09-01" for n in range(40)],

@@ -29,6 +29,8 @@ from procurator.sink.repeats import Repeats
 from procurator.sink.rows import NO_UUID
 from procurator.sink.session_rows import StateRecord, session_columns
 
+#: Tables stay as they were made: a ledger of another form has a folder of its own.
+FORM = 2
 #: Sessions made by the sink's code; the others are copies of them.
 ORIGINALS = 2_500
 COPIES_A_DAY = 8
@@ -95,14 +97,20 @@ def build(clickhouse: ClickHouse, registry: Registry, events: int, say: Callable
     writer.write(corpus.whole_sessions(ORIGINALS))
     ((originals,),) = clickhouse.rows("SELECT count() FROM events")
     copies = max(0, -(-events // originals) - 1)
+    clickhouse.execute("SYSTEM STOP MERGES events")  # each row once, when all are there
     for first in range(1, copies + 1, COPIES_A_DAY):
         say(f"copying: {first * originals:,} of {events:,} events")
         numbers = range(first, min(first + COPIES_A_DAY, copies + 1))
         _copy(clickhouse, numbers, originals, days=1 + first // COPIES_A_DAY)
     writer.write([_with_rare_word(_long_session())])
-    for table in ("events", "sessions"):
-        say(f"merging {table}")
-        clickhouse.execute(f"OPTIMIZE TABLE {table}")
+    clickhouse.execute("SYSTEM START MERGES events")
+    days = clickhouse.rows(
+        "SELECT DISTINCT partition_id FROM system.parts WHERE active AND table = 'events' ORDER BY 1"
+    )
+    for number, (day,) in enumerate(days):
+        say(f"merging: {number} of {len(days)} days")
+        clickhouse.execute(f"OPTIMIZE TABLE events PARTITION ID '{day}' FINAL")
+    clickhouse.execute("OPTIMIZE TABLE sessions FINAL")
 
 
 def _copy(clickhouse: ClickHouse, numbers: range, originals: int, days: int) -> None:
@@ -129,7 +137,8 @@ def _copy(clickhouse: ClickHouse, numbers: range, originals: int, days: int) -> 
             f"INSERT INTO {table} ({', '.join(names)}) SELECT {selected} FROM {table}, {copies} AS copies"
             f" WHERE {table}.log_id = '{_LOG.log_id}' AND {table}.{key} < {originals * 2}"
             f" AND {table}.session_id != '{NO_UUID}'",
-            settings={"max_insert_threads": "2", "insert_deduplicate": "0"},
+            # Merging makes the indexes.
+            settings={"max_insert_threads": "2", "insert_deduplicate": "0", "materialize_skip_indexes_on_insert": "0"},
         )
 
 
