@@ -1,21 +1,29 @@
-"""IO: completed model calls out of the ledger, and their corrections into their sessions' logs."""
+"""IO: completed model calls out of the ledger, their corrections into their sessions' logs, and that into the audit."""
 
-from collections.abc import Iterable, Iterator
+import json
+import os
+import socket
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
+from uuid import uuid4
 
 from confluent_kafka import KafkaError, Message, Producer
 
-from procurator.avro_schemas.codec import load_schema
+from procurator.access import NO_ORGANISATION
+from procurator.audit_events import ALLOWED, AuditEvent
+from procurator.avro_schemas.codec import Record, load_schema
 from procurator.clickhouse import ClickHouse
+from procurator.clock import now_us
 from procurator.errors import Unavailable
 from procurator.events import TOKEN_BUCKETS, SessionEvent
 from procurator.kafka import TIMEOUT_S, producer_config
 from procurator.price_corrections import EMITTER_ID, Charged, Revision
+from procurator.price_record import PriceRecord
 from procurator.pricing import Usage
 from procurator.reconcile import NO_SESSION
 from procurator.registry import Registry
-from procurator.topics import SESSION_EVENTS
+from procurator.topics import AUDIT, SESSION_EVENTS, Topic
 
 _PAGE = 20_000
 
@@ -78,12 +86,50 @@ def _charged(row: list[Any]) -> Charged:
     )
 
 
+def announce(
+    bootstrap_servers: str, registry: Registry, records: Iterable[PriceRecord], by: str, details: Mapping[str, str]
+) -> None:
+    """Write to the audit that ``by`` corrects to the prices of ``records``; return when Kafka has confirmed it.
+
+    Before anything is appended, and under the one organisation that they are all of, if there is one.
+    Raises Unavailable when Kafka did not confirm it: then nothing must be appended.
+    """
+    of_whom = {record.org_id or NO_ORGANISATION for record in records}
+    event: AuditEvent = {
+        "event_id": str(uuid4()),
+        "emitter_id": f"cli:{socket.gethostname()}:{uuid4()}",
+        "sequence": 0,
+        "occurred_at": now_us(),
+        "nonce": os.urandom(16),
+        "org_id": of_whom.pop() if len(of_whom) == 1 else NO_ORGANISATION,
+        "principal": by,
+        "action": "prices.correct",
+        "outcome": ALLOWED,
+        "resource": None,
+        "owner_team_id": None,
+        "purpose": None,
+        "filter": None,
+        "item_count": None,
+        "request_id": None,
+        "remote_address": None,
+        "details": json.dumps(details, sort_keys=True),
+    }
+    _publish(bootstrap_servers, registry, AUDIT, [(by, dict(event))], "the audit event")
+
+
 def append(bootstrap_servers: str, registry: Registry, corrected: Iterable[SessionEvent]) -> None:
     """Append events to their sessions' logs; return when Kafka has confirmed them all.
 
     Raises Unavailable when it did not: the same run again, once the ledger has what was taken, appends the rest.
     """
-    schema = load_schema(SESSION_EVENTS.schema)
+    records = ((event["session_id"], dict(event)) for event in corrected)
+    _publish(bootstrap_servers, registry, SESSION_EVENTS, records, "corrections")
+
+
+def _publish(
+    bootstrap_servers: str, registry: Registry, topic: Topic, records: Iterable[tuple[str, Record]], what: str
+) -> None:
+    schema = load_schema(topic.schema)
     schema_id = registry.schema_id(schema)
     failed: list[KafkaError] = []
 
@@ -92,11 +138,10 @@ def append(bootstrap_servers: str, registry: Registry, corrected: Iterable[Sessi
             failed.append(error)
 
     producer = Producer(producer_config(bootstrap_servers))
-    for event in corrected:
+    for key, record in records:
         while True:
             try:
-                value = schema.encode(dict(event), schema_id)
-                producer.produce(SESSION_EVENTS.name, value, event["session_id"], on_delivery=delivered)
+                producer.produce(topic.name, schema.encode(record, schema_id), key, on_delivery=delivered)
                 break
             except BufferError:
                 producer.poll(0.1)
@@ -104,4 +149,4 @@ def append(bootstrap_servers: str, registry: Registry, corrected: Iterable[Sessi
     left = producer.flush(TIMEOUT_S)
     if left or failed:
         why = failed[0].str() if failed else f"no answer within {TIMEOUT_S:.0f} s"
-        raise Unavailable(f"Kafka at {bootstrap_servers} did not take {left + len(failed)} corrections: {why}")
+        raise Unavailable(f"Kafka at {bootstrap_servers} did not take {left + len(failed)} of {what}: {why}")

@@ -70,11 +70,17 @@ def test_a_past_price_is_put_right_by_what_is_appended(stack: Stack, tmp_path: P
             preview = correct(stack, file)
             assert not preview["applied"]
             assert Decimal(preview["items"][-1]["difference_usd"]) == Decimal(difference)
-            assert correct(stack, file, "--apply")["items"] == preview["items"], "the preview changed nothing"
+            applied = correct(stack, file, "--apply", "--by", f"ann of {org_id}", "--reason", f"contract {version}")
+            assert applied["items"] == preview["items"], "the preview changed nothing"
             expected = (total, 0, 0, "COMPLETED", total)
             eventually(lambda expected=expected: bool(shown() == expected))  # type: ignore[misc]
             eventually(lambda: correct(stack, file)["items"] == [])
         assert api.get(f"{session_path}/model-calls").json()["items"] == before, "what was charged stands"
+        which = {"action": "prices.correct", "principal": f"ann of {org_id}"}
+        eventually(lambda: len(api.get("/v1/audit", params=which).json()["items"]) == 2)
+        newest = api.get("/v1/audit", params=which).json()["items"][0]
+        assert newest["org_id"] == org_id
+        assert json.loads(newest["details"])["reason"] == "contract 2"
     differing = recount(stack)
     assert differing["budget_counters"] > 0
     assert session_path.rpartition("/")[2] not in json.dumps(differing["items"])

@@ -63,13 +63,14 @@ def correct(
 
     Repeating it changes nothing, once the ledger has the corrections.
     """
+    import hashlib
     import os
 
     from procurator.clickhouse import ClickHouse
     from procurator.clock import now_us
     from procurator.config import settings
     from procurator.kafka import Topics
-    from procurator.price_correction_run import append, charged_calls
+    from procurator.price_correction_run import announce, append, charged_calls
     from procurator.price_corrections import Author, Revision, corrections
     from procurator.price_feed import PriceFeed
     from procurator.price_overrides import load
@@ -94,6 +95,9 @@ def correct(
         calls = charged_calls(clickhouse, described[SESSION_EVENTS.name][0], revision)
         found = tallied(corrections(calls, revision, Author(by, reason, at_us, lambda: os.urandom(16))))
         if apply:
+            digest = hashlib.sha256(file.read_bytes()).hexdigest()
+            details = {"file": file.name, "sha256": digest, "reason": reason or ""}
+            announce(chosen.kafka_bootstrap_servers, registry, records, by, details)
             append(chosen.kafka_bootstrap_servers, registry, found)
         else:
             deque(found, maxlen=0)
