@@ -12,7 +12,7 @@ import pyarrow as pa
 from procurator.audit_events import AuditEvent
 from procurator.avro_schemas.codec import load_schema, to_decimal
 from procurator.errors import Rejected
-from procurator.event_cost import event_cost
+from procurator.event_cost import cache_saved_usd, event_cost
 from procurator.events import (
     COST_CORRECTED,
     MODEL_CALL_COMPLETED,
@@ -227,16 +227,19 @@ def _cost_columns(
     count = len(events)
     costs: list[Any] = [None] * count
     versions = [""] * count
+    saved: list[Any] = [None] * count
     reported: list[Any] = [None] * count
     for index, kind in enumerate(kinds):
         if kind in _COSTING and (event := events[index]) is not None:
             if (cost := event_cost(prices, event, broker_times_us[index])) is not None:
                 costs[index], versions[index] = cost
+                saved[index] = cache_saved_usd(prices, event, broker_times_us[index], cost)
             if (raw := event["payload"][1].get("reported_cost_usd")) is not None:
                 reported[index] = to_decimal(raw)
     return {
         "cost_usd": arrow.money(costs),
         "price_version": pa.array(versions, pa.string()),
+        "cache_saved_usd": arrow.money(saved),
         "reported_cost_usd": arrow.money(reported),
     }
 

@@ -43,7 +43,7 @@ class Settings(BaseSettings):
     )
     clickhouse_database: str = Field("procurator", pattern=r"^[A-Za-z_]\w*$", description="the ledger's database")
     clickhouse_cluster: str = Field(
-        "", pattern=r"^([A-Za-z_]\w*)?$", description="the ClickHouse servers' name for their cluster; empty: one server"
+        "", pattern=r"^([A-Za-z_]\w*)?$", description="what the servers call their cluster; empty: one server"
     )
     api_url: str = Field("http://127.0.0.1:8080", description="the query API that client commands call")
     api_key: SecretStr = Field(SecretStr(""), description="the key client commands send to the API")

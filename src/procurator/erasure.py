@@ -151,8 +151,8 @@ class Erasures:
                 # In the statement's text, there being too many for parameters.
                 some = ",".join(map(str, leaves[at : at + _LEAVES_PER_STATEMENT]))
                 self._clickhouse.execute(
-                    f"ALTER TABLE {self._clickhouse.altered('events')} UPDATE {cleared} WHERE log_id = {{log_id:String}}"
-                    f" AND leaf_index IN ({some}) SETTINGS mutations_sync = 2",
+                    f"ALTER TABLE {self._clickhouse.altered('events')} UPDATE {cleared}"
+                    f" WHERE log_id = {{log_id:String}} AND leaf_index IN ({some}) SETTINGS mutations_sync = 2",
                     {"log_id": log_id},
                 )
 

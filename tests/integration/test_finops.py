@@ -17,8 +17,11 @@ from uuid import uuid4
 import pytest
 
 from procurator.clickhouse import ClickHouse
+from procurator.clock import now_us
 from procurator.deploy.embedded.stack import Stack
 from procurator.errors import UserError
+from procurator.price_source import list_prices
+from procurator.pricing import PriceBook, Usage
 from procurator.producers import Procurator
 
 _DASHBOARDS = sorted((Path(__file__).parents[2] / "deploy/grafana/dashboards").glob("*.json"))
@@ -183,6 +186,8 @@ def test_each_panel_s_query_runs_as_the_role_that_grafana_has(
         "Spend": cost,
         "Model calls": len(calls),
         "Unpriced calls": _SESSIONS,
+        "Saved by caching": _saved(calls),
+        "Spend of purged sessions": 0,
         "Of it estimated": sum(call["cost_usd"] or 0 for call in calls if call["estimated"]),
     }
     if title in figures:
@@ -195,6 +200,28 @@ def test_each_panel_s_query_runs_as_the_role_that_grafana_has(
         assert {row[0]: row[3] for row in rows} == by_agent
     elif not title.startswith(("Spent against", "History")):  # this organisation has no budget
         assert rows
+
+
+def _saved(calls: list[dict[str, Any]]) -> Decimal:
+    """Return what the calls would have cost without the cache, by the prices of the list, less what they did cost."""
+    prices, saved = PriceBook.of(list_prices()), Decimal(0)
+    for call in calls:
+        if call["cached_input_tokens"]:
+            fresh = Usage(call["input_tokens"] + call["cached_input_tokens"], output_tokens=call["output_tokens"])
+            uncached = prices.cost(fresh, call["provider"], call["model"], now_us())
+            assert uncached is not None
+            saved += uncached.cost_usd - call["cost_usd"]
+    assert saved > 0
+    return saved
+
+
+def test_savings_are_known_of_every_priced_call(finops: ClickHouse, org_id: str, calls: list[dict[str, Any]]) -> None:
+    ((saved, unknown),) = finops.rows(
+        "SELECT toString(sum(cache_saved_usd)), sum(unknown_calls) FROM cache_savings_by_day_v1"
+        " WHERE org_id = {org:String}",
+        {"org": org_id},
+    )
+    assert (Decimal(saved), unknown) == (_saved(calls), _SESSIONS)
 
 
 def _as_grafana_sends_it(sql: str, org_id: str) -> str:

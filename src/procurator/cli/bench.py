@@ -26,6 +26,7 @@ class Benchmark(StrEnum):
     LIVE = "live"
     QUERY = "query"
     EXPORT = "export"
+    FINOPS = "finops"
     RECOVERY = "recovery"
     PROOF = "proof"
 

@@ -23,6 +23,9 @@ from procurator.verify.showing import edited_copy
 from procurator.verify.source import LedgerSource
 from procurator.verify.trust import claimed
 
+#: What cannot be derived without the prices.
+_OF_PRICES = frozenset({"cost_usd", "price_version", "cache_saved_usd"})
+
 
 def _quietly(_step: str, _done: int, _total: int) -> None:
     pass
@@ -65,7 +68,7 @@ def _all(derive: Any, *columns: Any) -> Any:
 
 
 def _without_costs(derive: Any, *columns: Any) -> Any:
-    return {name: values for name, values in derive(*columns).items() if name not in ("cost_usd", "price_version")}
+    return {name: values for name, values in derive(*columns).items() if name not in _OF_PRICES}
 
 
 def _prices(settings: Settings) -> PriceBook:

@@ -122,6 +122,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "latency_ms": 12.5,
         "first_token_ms": 3.5,
         "cost_usd": Decimal("0.0035"),
+        "cache_saved_usd": Decimal(0),
         "price_version": "v1",
         "reported_cost_usd": Decimal("0.0035"),
     },
@@ -145,7 +146,7 @@ DEFAULTS: dict[str, Any] = {
     **dict.fromkeys(events.TOKEN_BUCKETS, 0),
     **dict.fromkeys(("turn_index", "content", "thinking", "tool_call_id", "model_call_id", "approval_id"), None),
     **dict.fromkeys(("mcp_server_id", "reason", "latency_ms", "first_token_ms", "timeout_ms", "error_message"), None),
-    **dict.fromkeys(("cost_usd", "reported_cost_usd", "corrects_offset", "newly_priced_tokens"), None),
+    **dict.fromkeys(("cost_usd", "cache_saved_usd", "reported_cost_usd", "corrects_offset", "newly_priced_tokens"), None),
 }
 
 
