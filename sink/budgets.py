@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 from confluent_kafka import Consumer, KafkaException
 
+from procurator import metrics
 from procurator.avro_schemas.codec import Decoder, Record, load_schema, to_decimal
 from procurator.clickhouse import ClickHouse
 from procurator.errors import Rejected, Unavailable
@@ -25,6 +26,8 @@ _log = logging.getLogger(__name__)
 _FETCH_MAX = 5_000
 _FETCH_S = 0.25
 _RETRY_S = 1.0
+#: Budgets that the metrics show: each is a series of its own.
+_SHOWN_MAX = 1_000
 _CROSSING = pa.struct(
     [
         ("fraction", pa.decimal128(38, 18)),
@@ -43,6 +46,7 @@ class BudgetHistory:
         self._clickhouse = clickhouse
         self._stop = stop
         self._decoder = Decoder(load_schema(BUDGET_STATUS.schema), registry.fetch)
+        self._shown: set[tuple[str, str]] = set()
 
     # Insert, then commit. Dying in between repeats the insert, which changes nothing.
     def run(self) -> None:
@@ -74,6 +78,17 @@ class BudgetHistory:
         if records:
             columns = status_columns(records)
             self._clickhouse.insert("budget_status", list(columns), arrow.ipc_stream(columns))
+            self._show(records)
+
+    def _show(self, records: Sequence[Record]) -> None:
+        """Show how much of each budget is spent; sessions' own, which are without number, are left to the table."""
+        metrics.count_batch(BUDGET_STATUS.name, len(records))
+        for record in records:
+            limit = to_decimal(record["limit"])
+            budget = record["org_id"], record["budget_id"]
+            if record["session_id"] is None and limit and (budget in self._shown or len(self._shown) < _SHOWN_MAX):
+                self._shown.add(budget)
+                metrics.BUDGET_SPENT.labels(*budget).set(float(to_decimal(record["spent"]) / limit))
 
     def _commit(self) -> None:
         try:

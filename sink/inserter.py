@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from procurator import metrics
 from procurator.errors import ProcuratorError, Unavailable
 from procurator.kafka import Topics
 from procurator.leaf import log_id
@@ -62,9 +63,11 @@ class Inserter:
         if time.monotonic() - seen.read_at_s > self._policy.reading_age_s_max:
             seen = self._read_again(store, block, seen)
         self._require_same_topic(block.log)
+        sent_s = time.monotonic()
         store.insert(block, seen.server_time_us)
         read_at_s = time.monotonic()
         tail, server_time_us = store.tail(block.log.log_id, block.before.next_offset)
+        metrics.INSERT_SECONDS.labels(block.table).observe(time.monotonic() - sent_s)
         if tail == NO_TAIL:
             raise Unavailable(f"log {block.log.log_id}: ClickHouse took a block and does not have it")
         if not landed(block.after, block.last_leaf_hash, block.entries, tail):

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from procurator import metrics
 from procurator.errors import Unavailable
 from procurator.kafka import Bounds, Place
 from procurator.sink.inserter import Inserter
@@ -67,4 +68,5 @@ def _record(opening: Opening, gap: Gap) -> Reading:
     store = opening.store
     if store.read(gap.log_id).head.next_offset == gap.first_offset:
         store.insert_gap(gap)
+        metrics.LOST_OFFSETS.labels(opening.log.topic).inc(gap.next_offset - gap.first_offset)
     return store.read(gap.log_id)

@@ -9,6 +9,7 @@ from time import monotonic
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
+from procurator import metrics
 from procurator.avro_schemas.codec import Decoder, load_schema
 from procurator.clickhouse import ClickHouse
 from procurator.errors import Rejected, Unavailable
@@ -107,6 +108,7 @@ class SessionTable:
             columns = session_columns(records)
             self._clickhouse.insert("sessions", list(columns), arrow.ipc_stream(columns))
         if messages:
+            metrics.count_batch(SESSION_STATE.name, len(messages))
             show_position(self._consumer, self._consumer.position(self._assigned))
 
     def _record(self, message: Message) -> StateRecord | None:

@@ -6,7 +6,7 @@ counting costs next to nothing. The API has figures of its own, at ``GET /metric
 
 import logging
 
-from prometheus_client import Counter, Gauge, start_http_server
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
 from procurator.config import Settings
 
@@ -14,17 +14,35 @@ _log = logging.getLogger(__name__)
 
 EVENTS = Counter("procurator_events", "Records processed.", ("topic",))
 BATCHES = Counter("procurator_batches", "Batches processed.", ("topic",))
+BATCH_RECORDS = Histogram(
+    "procurator_batch_records", "Records of one batch.", ("topic",), buckets=(1, 10, 100, 1_000, 10_000, 50_000)
+)
+INSERT_SECONDS = Histogram("procurator_insert_seconds", "From sending a block until it is read back.", ("table",))
 LAG = Gauge("procurator_lag_records", "Records that wait in Kafka.", ("topic", "partition"))
 OUTAGES = Counter("procurator_outages", "Times that work was begun anew because a neighbour was away or had moved on.")
+LOST_OFFSETS = Counter(
+    "procurator_lost_offsets", "Offsets that Kafka no longer had before they were in the ledger.", ("topic",)
+)
 DEAD_LETTERS = Counter("procurator_dead_letters", "Records that can never be processed, by reason.", ("reason",))
 CHECKPOINT_TIME = Gauge("procurator_checkpoint_time_seconds", "When the last checkpoint was signed, Unix time.")
 CHECKPOINT_SIZE = Gauge("procurator_checkpoint_size", "Entries of the control log in the last checkpoint.")
+BUDGET_SPENT = Gauge(
+    "procurator_budget_spent_ratio", "What is spent of a budget's limit in its period.", ("org_id", "budget_id")
+)
+VERIFICATION = Gauge(
+    "procurator_verification_status", "What the watcher found last: 0 sound, 1 tampered, 2 it cannot tell."
+)
+VERIFICATION_TIME = Gauge("procurator_verification_time_seconds", "When the watcher last looked, Unix time.")
+RETENTION_TIME = Gauge("procurator_retention_time_seconds", "When the last run of the retention ended, Unix time.")
+RETENTION_FAILURES = Counter("procurator_retention_failures", "Runs of the retention that came to nothing.")
+PURGED_SESSIONS = Counter("procurator_purged_sessions", "Sessions that retention has removed.")
 
 
 def count_batch(topic: str, records: int) -> None:
     """Count one batch of ``records``."""
     EVENTS.labels(topic).inc(records)
     BATCHES.labels(topic).inc()
+    BATCH_RECORDS.labels(topic).observe(records)
 
 
 def offer(settings: Settings) -> None:

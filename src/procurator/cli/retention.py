@@ -81,12 +81,14 @@ def daily() -> None:
     """Run once a day until told to stop: what the embedded stack does (PROCURATOR_RETENTION_DAILY)."""
     import logging
 
+    from procurator import metrics
     from procurator.config import settings
     from procurator.retention.daily import serve
     from procurator.runtime import Stop, announce_ready
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     stop = Stop()
+    metrics.offer(settings())
     announce_ready()
     if settings().retention_daily:
         state = settings().data_dir.expanduser() / "retention" / "last-run.json"

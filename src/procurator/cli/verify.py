@@ -31,6 +31,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Api = Annotated[bool, typer.Option("--api", help="Ask the API (PROCURATOR_API_URL) instead of ClickHouse.")]
 NoPrices = Annotated[bool, typer.Option("--no-prices", help="Do not derive costs: needs no Kafka.")]
 
+#: A watcher that found tampering ends only after Prometheus, where it asks, has seen it.
+_SEEN_S = 45.0
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
@@ -150,6 +153,7 @@ def watch(
     as_json: AsJson = False,
 ) -> None:
     """Check for ever that each new checkpoint continues the last one seen; exit at the first that does not."""
+    from procurator import metrics
     from procurator.checkpoint_file import append_checkpoint
     from procurator.config import settings
     from procurator.errors import Unavailable
@@ -159,6 +163,7 @@ def watch(
     from procurator.verify.report import Verdict
 
     keys, stop = trusted_keys(key, settings()), Stop()
+    metrics.offer(settings())
     with _proofs(settings(), api) as (newest, bring):
         while True:
             try:
@@ -172,6 +177,10 @@ def watch(
                     raise
                 console.print(f"{error}; looking again", highlight=False, markup=False, soft_wrap=True)
             else:
+                metrics.VERIFICATION.set(report.verdict)
+                metrics.VERIFICATION_TIME.set_to_current_time()
+                if report.verdict is Verdict.TAMPERED and settings().metrics_port and not once:
+                    stop.wait(_SEEN_S)
                 if once or report.verdict is Verdict.TAMPERED:
                     answer(report, as_json)
                 console.print(f"{report.verdict.name.lower()}: {report.anchor}", highlight=False, soft_wrap=True)

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+from procurator import metrics
 from procurator.clock import now_us
 from procurator.errors import Fatal, ProcuratorError
 from procurator.private_files import replace_file
@@ -33,12 +34,16 @@ def serve(stop: Stop, state: Path, once: Callable[[], Done]) -> None:
         started_us = now_us()
         try:
             done = once()
+            metrics.PURGED_SESSIONS.inc(done.sessions)
             log.info("retention: %d sessions in %d purges; %d finished", done.sessions, done.purges, done.resumed)
         except Fatal as error:
+            metrics.RETENTION_FAILURES.inc()
             log.error("retention: %s", error)
         except ProcuratorError as error:
+            metrics.RETENTION_FAILURES.inc()
             log.warning("retention: %s; trying again in %d s", error, AGAIN_S)
             continue
+        metrics.RETENTION_TIME.set_to_current_time()
         replace_file(state, json.dumps({"last_run_us": started_us}).encode())
 
 
