@@ -34,6 +34,7 @@ EVERYWHERE = "migrations"
 _TOKENS = "replicated_deduplication_window = 100000, replicated_deduplication_window_seconds = 315360000"
 
 _LOCAL_ONLY = re.compile(r"(?:ADD|DROP|MATERIALIZE|CLEAR) (?:INDEX|PROJECTION)\b|MODIFY SETTING\b")
+_TAKES_OVER = re.compile(r"ATTACH PARTITION ALL FROM (\w+)")
 _COLUMNS = re.compile(r"(?:ADD|DROP|COMMENT|MODIFY|RENAME) COLUMN\b")
 
 
@@ -82,6 +83,8 @@ def _alter_table(cluster: Cluster, found: re.Match[str]) -> list[str]:
     on_parts = f"ALTER TABLE {local(table)} {cluster.on}{commands}"
     if _LOCAL_ONLY.match(commands.strip()):
         return [on_parts]
+    if taken := _TAKES_OVER.fullmatch(commands.strip()):
+        return [on_parts.replace(f"FROM {taken[1]}", f"FROM {local(taken[1])}")]
     if _COLUMNS.match(commands.strip()):
         return [on_parts, f"ALTER TABLE {table} {cluster.on}{commands}"]
     raise Fatal(f"sink/cluster.py does not know whether this concerns the Distributed table: {found[0][:80]}")

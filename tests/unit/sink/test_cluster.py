@@ -62,6 +62,11 @@ _BY_LOG = "toUInt64OrZero(splitByChar(':', log_id)[-1])"
             id="an index is where the rows are",
         ),
         pytest.param(
+            "ALTER TABLE other ATTACH PARTITION ALL FROM events",
+            ["ALTER TABLE other_local ON CLUSTER main ATTACH PARTITION ALL FROM events_local"],
+            id="a shard's parts stay on it",
+        ),
+        pytest.param(
             "EXCHANGE TABLES sessions AND other",
             ["EXCHANGE TABLES sessions_local AND other_local ON CLUSTER main"],
             id="what is exchanged is behind the distributed tables",
