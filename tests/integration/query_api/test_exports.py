@@ -101,6 +101,38 @@ def test_a_session_s_export_verifies_offline_and_an_edit_is_found(
     )
 
 
+@pytest.mark.parametrize("file_format", ["ndjson", "parquet"])
+def test_the_command_brings_what_a_filter_finds(
+    stack: Stack, api: httpx.Client, tmp_path: Path, file_format: str
+) -> None:
+    org_id, folder = f"export-{uuid4().hex[:8]}", tmp_path / "november"
+    with Procurator(kafka_bootstrap_servers=stack.kafka, schema_registry_url=stack.registry_url, org_id=org_id) as sdk:
+        for agent in ("billing", "billing", "search"):
+            with sdk.session(agent=agent) as session:
+                session.turn("user", "Where is my order?")
+    # One that has not ended yet is not found.
+    until(lambda: api.get(f"/v1/sessions?q=org:{org_id} status:COMPLETED").json()["items"][2:])
+    command = [sys.executable, "-m", "procurator", "export", "--filter", f"org:{org_id} agent:billing status:COMPLETED"]
+    environment = {**os.environ, "PROCURATOR_API_URL": stack.api_url, "PROCURATOR_API_KEY": stack.admin_key}
+
+    def run(*options: str) -> "subprocess.CompletedProcess[str]":
+        asked = [*command, "--output", str(folder), "--format", file_format, *options]
+        return subprocess.run(asked, env=environment, capture_output=True, text=True, timeout=WAIT_S, check=False)
+
+    told = run()
+    assert told.returncode == 0, told.stderr
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    assert {path.name for path in folder.iterdir()} == {
+        "manifest.json", "sessions.ndjson", f"events-000000.{file_format}"
+    }  # fmt: skip
+    for file in manifest["files"]:
+        assert sha256((folder / file["name"]).read_bytes()).hexdigest() == file["sha256"]
+    assert (manifest["sessions"], manifest["events"]) == (2, 6)
+    assert f"2 sessions, 6 entries in 3 files in {folder}" in told.stderr
+    again = run()
+    assert (again.returncode, "is not empty: name a new folder" in again.stderr) == (2, True)
+
+
 @pytest.fixture(scope="module")
 def org_id(ledger: Any, new_sessions: Callable[[str, int], None]) -> str:
     """An organisation with forty sessions in the ledger."""
