@@ -1,0 +1,4 @@
+-- A block is a part, and as a wide part some 250 files, two or three for each column: making and deleting them took as long
+-- as what stands in them. Until merges have made it large, a part is now one file.
+
+ALTER TABLE events MODIFY SETTING min_bytes_for_wide_part = 268435456;
