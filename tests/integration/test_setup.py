@@ -15,7 +15,7 @@ from procurator.deploy.embedded.stack import Stack
 from procurator.errors import Fatal
 from procurator.kafka import Topics
 from procurator.sink.migrate import migrate
-from procurator.topics import SESSION_EVENTS, TOPICS
+from procurator.topics import PRICES, SESSION_EVENTS, TOPICS
 
 
 @pytest.fixture
@@ -57,6 +57,16 @@ def test_the_second_run_changes_nothing(broker_stack: Stack, database: str, tmp_
     )
     third = setup(broker_stack, "--prices", str(own), PROCURATOR_CLICKHOUSE_DATABASE=database)
     assert "models published, in force not before 60 s from now" in third.stdout
+
+    place, kafka = (PRICES.name, 0), Topics(broker_stack.kafka)
+    before = kafka.bounds([place])
+    own.write_text(own.read_text().replace("output = 8", "output = -8"))
+    refused = setup(broker_stack, "--prices", str(own), PROCURATOR_CLICKHOUSE_DATABASE=database)
+    assert refused.returncode == 2
+    assert refused.stderr.count("\n") == 1
+    assert f"{own}, line 6, output: " in refused.stderr
+    assert "the prices before stay in force" in refused.stderr
+    assert kafka.bounds([place]) == before
 
 
 def test_other_partitions_than_the_topics_have_are_refused(broker_stack: Stack, database: str) -> None:

@@ -118,6 +118,7 @@ def test_terminate_one_and_many(api: httpx.Client, fleet: Any, listener: Any, st
     assert (first.json()["requested_by"], first.json()["reason"]) == ("key:admin", "it loops")
     fleet.end(sessions[0], name, "TERMINATED")
     fleet.wait(lambda: api.post(path).status_code == 409, "one that is over is a conflict")
+    assert api.post(path).json()["detail"].startswith(f"session {sessions[0]} is over already: TERMINATED since ")
     assert api.post(f"/v1/sessions/{uuid4()}/terminate").status_code == 404
     nothing = api.post("/v1/sessions/terminate", json={"reason": "all of them"})
     assert (nothing.status_code, nothing.json()["errors"][0]["field"]) == (422, "q")
