@@ -88,16 +88,29 @@ def _ours(stack: Stack, events: int, processes: int, program: str, database: str
         for sink in sinks:
             running.callback(_stop, sink)
         pids = {name: stack.pid(name) for name in ("kafka", "clickhouse")}
-        usage = Usage({**pids, **{f"sink {n}": sink.pid for n, sink in enumerate(sinks)}})
-        rate = steady_rate(lambda: int(clickhouse.rows("SELECT count() FROM events")[0][0]), events)
+        pids |= {f"sink {n}": sink.pid for n, sink in enumerate(sinks)}
+        begun: list[tuple[int, Usage]] = []
+
+        def count() -> int:
+            rows = int(clickhouse.rows("SELECT count() FROM events")[0][0])
+            if rows and not begun:  # what had to start before the first rows is no event's
+                begun.append((rows, Usage(pids)))
+            return rows
+
+        rate = steady_rate(count, events)
+        ((first_rows, usage),) = begun
         cpu_s = usage.cpu_s()
         counts = clickhouse.rows("SELECT count(), uniqExact(log_id, offset), countIf(counted) FROM events")
     if counts != [[events] * 3]:
         raise AssertionError(f"rows, distinct records, counted: {counts}, not {events} each")
     with closing(ClickHouse(stack.clickhouse_url, "admin", stack.admin_key, "default")) as admin:
         admin.execute(f"DROP DATABASE {database} SYNC")  # its merges would be another run's burden
-    took = {name: sum(s for of, s in cpu_s.items() if of.split()[0] == name) for name in (*pids, "sink")}
-    return {"events_per_s": rate, **{f"{name}_cpu_us_per_event": s / events * 1e6 for name, s in took.items()}}
+    took = {
+        name: sum(seconds for process, seconds in cpu_s.items() if process.split()[0] == name)
+        for name in ("kafka", "clickhouse", "sink")
+    }
+    counted = events - first_rows
+    return {"events_per_s": rate, **{f"{name}_cpu_us_per_event": s / counted * 1e6 for name, s in took.items()}}
 
 
 def _mean(runs: Sequence[dict[str, float]]) -> dict[str, float]:
