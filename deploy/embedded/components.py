@@ -17,7 +17,7 @@ from procurator.errors import UserError
 from procurator.runtime import READY_FILE
 
 INFRASTRUCTURE = frozenset({"kafka", "registry", "clickhouse"})
-OURS = frozenset({"setup", "stream", "sink", "sign", "api", "retention"})
+OURS = frozenset({"setup", "stream", "sink", "sign", "api", "forward", "retention"})
 ALL = INFRASTRUCTURE | OURS
 
 #: The small compiler and collector start a second faster: for what is never in a hurry later.
@@ -31,7 +31,14 @@ _STOP_RECORDING_S = 120.0
 REGISTRY_PATH = "/apis/ccompat/v7"
 
 #: The ClickHouse user of each component of ours; the others have none.
-_CLICKHOUSE_USER = {"setup": "admin", "sink": "writer", "api": "reader", "retention": "purger", "admin": "admin"}
+_CLICKHOUSE_USER = {
+    "setup": "admin",
+    "sink": "writer",
+    "api": "reader",
+    "forward": "reader",
+    "retention": "purger",
+    "admin": "admin",
+}
 #: What runs a component, where it is not the command of its name.
 _COMMAND = {"retention": ("retention", "daily")}
 _KNOWS_ADMIN_KEY = frozenset({"setup", "api", "admin"})

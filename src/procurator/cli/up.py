@@ -20,7 +20,7 @@ PortOffset = Annotated[int, typer.Option(help="Added to every port, so that seve
 Only = Annotated[
     str,
     typer.Option(
-        help="Run only these, separated by commas: kafka, registry, clickhouse, setup, stream, sink, sign, api."
+        help="Run only these, with commas: kafka, registry, clickhouse, setup, stream, sink, sign, api, forward."
     ),
 ]
 

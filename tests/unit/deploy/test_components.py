@@ -62,6 +62,7 @@ def test_each_component_gets_the_secrets_it_needs_and_no_other() -> None:
         "setup": {"admin"},
         "sink": {"writer"},
         "api": {"reader", "admin", "webhook"},
+        "forward": {"reader", "webhook"},
         "retention": {"purger"},
     }
     for name, spec in SPECS.items():
@@ -96,5 +97,5 @@ def test_no_path_goes_into_kafkas_properties_where_a_comma_would_split_it() -> N
 def test_a_selection_is_checked() -> None:
     assert components.selection("") == ALL
     assert components.selection(" kafka, registry,") == {"kafka", "registry"}
-    with pytest.raises(UserError, match="^there is no component kafak, x; there are api, clickhouse, kafka"):
+    with pytest.raises(UserError, match="^there is no component kafak, x; there are api, clickhouse, forward, kafka"):
         components.selection("kafak,kafka,x")

@@ -25,7 +25,7 @@ _PANEL_TYPES = frozenset({"stat", "timeseries", "table", "bargauge", "gauge"})
 
 
 def test_every_component_runs_in_compose() -> None:
-    assert {service["command"][0] for service in OURS.values()} >= {"setup", "sink", "stream", "api", "sign"}
+    assert {service["command"][0] for service in OURS.values()} >= {"setup", "sink", "stream", "api", "sign", "forward"}
 
 
 @pytest.mark.parametrize("name", OURS)

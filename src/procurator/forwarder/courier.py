@@ -1,0 +1,366 @@
+"""IO: one endpoint's deliveries, one after the other.
+
+Crash order: the batch and its numbers are written to Kafka, then it is sent, then the positions behind it are written
+together with the next batch. Dying anywhere repeats a batch, entry by entry under the same numbers; none is left out.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from procurator import metrics
+from procurator.clock import now_us
+from procurator.errors import Unavailable, UserError
+from procurator.forwarder import counts, formats
+from procurator.forwarder.batch import Batch, BatchPolicy, gather, numbered
+from procurator.forwarder.entries import Entry
+from procurator.forwarder.history import History
+from procurator.forwarder.journal import Change, Journal
+from procurator.forwarder.retry import RetryPolicy, Verdict, judge, retry_after_s
+from procurator.forwarder.sender import Answer, Sender
+from procurator.forwarder.window import Chunk, Window
+from procurator.topics import WEBHOOK_DEAD_LETTERS, WEBHOOK_STATE
+from procurator.webhooks.endpoint import Endpoint, Request, RequestKind
+from procurator.webhooks.signature import secret_bytes, signed_headers
+from procurator.webhooks.state import DeadLetter, Entries, State, Test
+from procurator.webhooks.vault import Vault
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+_AWAY_S = 1.0
+#: A position that moved without a delivery is written so often.
+_IDLE_S = 10.0
+
+
+@dataclass(frozen=True)
+class Depot:
+    """What all couriers share. ``letters`` has the dead letters by key; ``sender`` makes one for a URL."""
+
+    window: Window
+    history: History
+    journal: Journal
+    vault: Vault
+    letters: dict[str, DeadLetter]
+    sender: Callable[[str], Sender]
+    batches: BatchPolicy
+    retries: RetryPolicy
+
+
+class Courier:
+    """Delivers to one endpoint from `run` until that is cancelled; `update` and `notice` tell it what is new."""
+
+    def __init__(self, depot: Depot, endpoint: Endpoint, state: State) -> None:
+        self._depot = depot
+        self._endpoint = endpoint
+        self._state = state
+        self._sender = depot.sender(endpoint.url)
+        self._changed = asyncio.Event()
+        self._news = asyncio.Event()
+        self._past: tuple[str, Chunk] | None = None
+        self._batch: Batch | None = None
+        self._entries_max = depot.batches.entries_max
+        self._saved_at_s = self._sent_at_s = float("-inf")
+        self._unsaved = False
+
+    def update(self, endpoint: Endpoint) -> None:
+        """Take a new definition; what was waiting is tried at once."""
+        if endpoint.revision != self._endpoint.revision:
+            self._state = replace(self._state, retry_at=None)
+        self._endpoint = endpoint
+        self._changed.set()
+        self._news.set()
+
+    def notice(self) -> None:
+        """There is more in the window."""
+        self._news.set()
+
+    @property
+    def condition(self) -> str:
+        """Working, failing or stopped."""
+        if not self._endpoint.enabled or self._state.stopped_revision == self._endpoint.revision:
+            return "stopped"
+        return "failing" if self._state.failures else "working"
+
+    @property
+    def lag(self) -> int:
+        """How many records are between the endpoint and the end of the logs."""
+        ends, positions = self._depot.window.ends, self._state.positions
+        return sum(max(0, end - positions.get(log_id, end)) for log_id, end in ends.items())
+
+    async def run(self) -> None:
+        """Deliver until cancelled. Raises what the journal raises."""
+        said = ""
+        try:
+            while True:
+                try:
+                    await self._step()
+                    said = ""
+                except UserError as error:  # secrets that cannot be opened: somebody must put it right
+                    await self._stop(str(error))
+                    await self._changed.wait()
+                except _Away as away:
+                    if str(away) != said:
+                        _log.warning("webhook %s: %s: waiting", self._endpoint.endpoint_id, away)
+                    said = str(away)
+                    await asyncio.sleep(_AWAY_S)
+        finally:
+            await self._sender.close()
+
+    async def _step(self) -> None:
+        self._changed.clear()
+        if self._sender.url != self._endpoint.url:
+            await self._sender.close()
+            self._sender = self._depot.sender(self._endpoint.url)
+        await self._do_requests()
+        if self.condition == "stopped":
+            self._past = self._batch = None
+            await self._changed.wait()
+        elif (wait_s := ((self._state.retry_at or 0) - now_us()) / 1e6) > 0:
+            await _first(self._changed, wait_s)
+        elif batch := await self._next_batch():
+            await self._deliver(batch)
+
+    # --- what is next
+
+    async def _next_batch(self) -> Batch | None:
+        """Return the batch to be sent, kept in Kafka already; None when there is nothing yet."""
+        if self._batch is None and self._state.batch:  # begun by an earlier process
+            entries = await _from(self._depot.history.entries(self._state.batch))
+            self._batch = Batch([entry for entry in entries if entry is not None], self._state.batch_ends)
+        if self._batch is not None:
+            return self._batch
+        self._news.clear()
+        batch, full = await self._gathered()
+        if not batch.entries:
+            await self._move_to(batch)
+            return None
+        linger_s = self._sent_at_s + self._depot.batches.linger_s - time.monotonic()
+        if not full and linger_s > 0:
+            await asyncio.sleep(linger_s)
+            batch, _ = await self._gathered()
+        self._batch = batch
+        self._sent_at_s = time.monotonic()
+        await self._save(batch=batch.pointers, batch_ends=batch.ends)
+        return batch
+
+    async def _gathered(self) -> tuple[Batch, bool]:
+        """Return what can be delivered now; reads a chunk of what the window no longer has, when that is used up."""
+        chunks: dict[str, Chunk] = {}
+        behind, past = [], self._past
+        for log_id, position in self._state.positions.items():
+            chunk = self._depot.window.chunks.get(log_id)
+            if chunk is None:  # a log that is no more
+                continue
+            if position >= chunk.start:
+                chunks[log_id] = chunk
+            elif past and past[0] == log_id and past[1].start <= position < past[1].end:
+                chunks[log_id] = past[1]
+            else:
+                behind.append(log_id)
+        if behind and (past is None or chunks.get(past[0]) is not past[1]):
+            # Round about: the log after the one that was read last.
+            after = [log_id for log_id in behind if past is not None and log_id > past[0]]
+            log_id = min(after or behind)
+            chunks[log_id] = await _from(self._depot.history.chunk(log_id, self._state.positions[log_id]))
+            self._past = log_id, chunks[log_id]
+        elif not behind:
+            self._past = None
+        form = self._endpoint.format
+        policy = replace(self._depot.batches, entries_max=self._entries_max)
+        return gather(
+            chunks,
+            self._state.positions,
+            lambda entry: self._endpoint.wants(entry.subject),
+            lambda entry: formats.piece(entry, form).size_bytes,
+            policy,
+        )
+
+    async def _move_to(self, batch: Batch) -> None:
+        """Go past what is not for this endpoint; wait where there is nothing more."""
+        moved = batch.ends != self._state.positions
+        self._state = replace(self._state, positions=batch.ends)
+        if self._unsaved or (moved and time.monotonic() - self._saved_at_s > _IDLE_S):
+            await self._save()
+        if moved:
+            await asyncio.sleep(0)  # others may have something to deliver
+        else:
+            await _first(self._news, _IDLE_S)
+
+    # --- sending
+
+    async def _deliver(self, batch: Batch) -> None:
+        answer = await self._send(batch.entries, self._state.batch, self._state.next_sequence)
+        verdict = judge(answer.status)
+        counts.ATTEMPTS.labels(verdict.value).inc()
+        if verdict is Verdict.TAKEN:
+            counts.ENTRIES.inc(len(batch.entries))
+            self._entries_max = min(self._entries_max * 2, self._depot.batches.entries_max)
+            self._done_with(batch, delivered=self._state.delivered + len(batch.entries), last_success_at=now_us())
+        elif verdict is Verdict.GONE:
+            await self._stop("the receiver answered 410: it wants nothing any more")
+        else:
+            await self._failed(batch, verdict, answer)
+
+    async def _send(self, entries: list[Entry], pointers: tuple[Entries, ...], sequence: int) -> Answer:
+        """Send entries with the numbers of their places; the message's id says which numbers it has."""
+        if not entries:
+            return _NOTHING_LEFT
+        endpoint = self._endpoint
+        body = formats.body(endpoint.format, endpoint.endpoint_id, numbered(entries, pointers, sequence))
+        return await self._post(f"msg_{endpoint.endpoint_id}_{sequence}_{len(entries)}", body)
+
+    async def _post(self, message_id: str, body: bytes) -> Answer:
+        endpoint, unseal, at_us = self._endpoint, self._depot.vault.unseal, now_us()
+        secrets = (unseal(secret.sealed, endpoint.endpoint_id).decode() for secret in endpoint.signing(at_us))
+        signed = signed_headers(message_id, at_us // 1_000_000, body, map(secret_bytes, secrets))
+        token = None if endpoint.token is None else unseal(endpoint.token, endpoint.endpoint_id).decode()
+        return await self._sender.post({**formats.headers(endpoint.format, token), **signed}, body)
+
+    def _done_with(self, batch: Batch, **fields: Any) -> None:
+        """Go behind a batch; written with the next one, since repeating this one would do no harm."""
+        numbers = sum(len(each.offsets) for each in self._state.batch)
+        quiet: dict[str, Any] = {"failures": 0, "failing_since": None, "breaker_open": False, "retry_at": None}
+        behind = {"positions": batch.ends, "next_sequence": self._state.next_sequence + numbers}
+        self._state = replace(self._state, **{**quiet, **behind, "batch": (), "batch_ends": {}, **fields})
+        self._batch = None
+        self._unsaved = True
+
+    async def _failed(self, batch: Batch, verdict: Verdict, answer: Answer) -> None:
+        policy, at_us, failures = self._depot.retries, now_us(), self._state.failures + 1
+        since = self._state.failing_since or at_us
+        if policy.gives_up(verdict, len(batch.entries), failures, (at_us - since) / 1e6):
+            await self._bury(batch, answer, failures)
+            return
+        if verdict is Verdict.REFUSED or policy.breaker_open(failures):
+            batch = self._smaller(batch, 1 if policy.breaker_open(failures) else len(batch.entries) // 2)
+        alone = verdict is not Verdict.REFUSED or len(batch.entries) == 1
+        delay_s = policy.delay_s(failures, random.random(), retry_after_s(answer.retry_after, at_us / 1e6))
+        await self._save(
+            batch=batch.pointers,
+            batch_ends=batch.ends,
+            failures=failures if alone else 0,
+            failing_since=since if alone else None,
+            breaker_open=policy.breaker_open(failures),
+            retry_at=at_us + int(delay_s * 1e6) if alone else None,
+            last_failure_at=at_us,
+            last_error=_described(answer),
+        )
+
+    def _smaller(self, batch: Batch, entries: int) -> Batch:
+        """Send less at once: one culprit shall not take others with it, and a probe need not be large."""
+        self._entries_max = max(1, entries)
+        self._batch = batch.first(self._entries_max)
+        self._past = None
+        return self._batch
+
+    async def _bury(self, batch: Batch, answer: Answer, attempts: int) -> None:
+        endpoint_id, at_us = self._state.endpoint_id, now_us()
+        sequence, why = self._state.next_sequence, _described(answer)
+        letter = DeadLetter(endpoint_id, sequence, self._state.batch, at_us, why, answer.status, attempts)
+        self._done_with(batch, last_failure_at=at_us, last_error=why)
+        change = Change(WEBHOOK_DEAD_LETTERS, letter.key, letter.to_record())
+        self._depot.letters[letter.key] = letter
+        metrics.DEAD_LETTERS.labels("webhook").inc()
+        await self._depot.journal.write(change, self._change())
+        if len(self._own_letters()) >= self._depot.retries.dead_letters_max:
+            await self._stop(f"{self._depot.retries.dead_letters_max:,} dead letters wait to be replayed")
+
+    # --- what was asked for
+
+    async def _do_requests(self) -> None:
+        for request in self._endpoint.requests:
+            if request.request_id not in self._state.handled:
+                await _DOERS[request.kind](self, request)
+                known = {each.request_id for each in self._endpoint.requests}
+                handled = tuple(each for each in self._state.handled if each in known)
+                await self._save(handled=(*handled, request.request_id))
+
+    async def _test(self, request: Request) -> None:
+        at_us, endpoint = now_us(), self._endpoint
+        body = formats.test_body(endpoint.format, endpoint.endpoint_id, at_us)
+        answer = await self._post(f"test_{request.request_id}", body)
+        taken = judge(answer.status) is Verdict.TAKEN
+        test = Test(request.request_id, at_us, taken, answer.status, answer.message, answer.latency_ms)
+        self._state = replace(self._state, last_test=test)
+
+    async def _replay(self, request: Request) -> None:
+        """Send dead letters again, in order, until one is not taken."""
+        for letter in self._own_letters():
+            if request.sequence not in (None, letter.sequence):
+                continue
+            found = await _from(self._depot.history.entries(letter.entries))
+            entries = [entry for entry in found if entry is not None]
+            answer = await self._send(entries, letter.entries, letter.sequence)
+            if judge(answer.status) is not Verdict.TAKEN:
+                self._state = replace(self._state, last_failure_at=now_us(), last_error=_described(answer))
+                return
+            del self._depot.letters[letter.key]
+            await self._depot.journal.write(Change(WEBHOOK_DEAD_LETTERS, letter.key, None))
+
+    async def _backfill(self, request: Request) -> None:
+        """Go back, never forward: what is between is delivered again under new numbers."""
+        if request.from_time is not None:
+            back = await _from(self._depot.history.positions_at(request.from_time))
+        else:
+            back = {request.log_id or "": request.offset or 0}
+        positions, ends = (
+            {log_id: min(at, back.get(log_id, at)) for log_id, at in of.items()}
+            for of in (self._state.positions, self._state.batch_ends)
+        )
+        # A batch under way keeps its numbers, and leads back.
+        self._state = replace(self._state, positions=positions, batch_ends=ends)
+        self._batch = self._batch and replace(self._batch, ends=ends)
+        self._past = None
+
+    def _own_letters(self) -> list[DeadLetter]:
+        letters = self._depot.letters.values()
+        own = [letter for letter in letters if letter.endpoint_id == self._state.endpoint_id]
+        return sorted(own, key=lambda letter: letter.sequence)
+
+    # --- keeping it
+
+    async def _stop(self, reason: str) -> None:
+        _log.warning("webhook %s is stopped: %s", self._endpoint.endpoint_id, reason)
+        await self._save(stopped_revision=self._endpoint.revision, stopped_reason=reason, last_failure_at=now_us())
+
+    async def _save(self, **fields: Any) -> None:
+        self._state = replace(self._state, **fields)
+        self._saved_at_s, self._unsaved = time.monotonic(), False
+        await self._depot.journal.write(self._change())
+
+    def _change(self) -> Change:
+        return Change(WEBHOOK_STATE, self._state.endpoint_id, self._state.to_record())
+
+
+class _Away(Exception):
+    """History cannot be read now: this endpoint waits, the others need not."""
+
+
+async def _from(answer: Awaitable[T]) -> T:
+    try:
+        return await answer
+    except Unavailable as error:
+        raise _Away(str(error)) from error
+
+
+async def _first(event: asyncio.Event, timeout_s: float) -> None:
+    """Wait for an event, at most so long."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            await event.wait()
+
+
+def _described(answer: Answer) -> str:
+    return answer.message if answer.status is None else f"{answer.status}: {answer.message}"
+
+
+#: Stands for the answer where everything in a batch was purged meanwhile.
+_NOTHING_LEFT = Answer(200, "")
+_DOERS = {RequestKind.TEST: Courier._test, RequestKind.REPLAY: Courier._replay, RequestKind.BACKFILL: Courier._backfill}
