@@ -12,7 +12,7 @@ from procurator.avro_schemas.encoder import field_writers
 from procurator.errors import UserError
 from procurator.events import TIME_US_MAX
 from procurator.producers.entropy import random_16, random_uuid
-from procurator.producers.limits import fit
+from procurator.producers.limits import fit, fits
 
 if TYPE_CHECKING:
     from procurator.producers.redaction import Redactor
@@ -52,25 +52,43 @@ class Envelope:
         Raises UserError when it does not fit the schema.
         """
         masked = [] if self._redactor is None else self._redactor.redact(payload)
-        truncations, redactions = fit(payload)
-        parts = [_UUID_LENGTH, random_uuid().encode(), self._session]
-        put = parts.append
         try:
-            _write_long(sequence, put)
-            # A clock that has gone mad must not cost the event.
-            _write_long(occurred_at if 0 <= occurred_at <= TIME_US_MAX else min(max(0, occurred_at), TIME_US_MAX), put)
-            put(random_16())
-            put(self._owner)
-            if estimated or truncations or redactions or masked:
-                _write_estimated(estimated, put)
-                _write_truncations(truncations, put)
-                _write_redactions(masked + redactions, put)
-            else:
-                put(_NO_MARKS)
-            _write_payload((kind, payload), put)
-            return b"".join(parts)
+            try:
+                written = self._write(sequence, occurred_at, kind, payload, estimated, [], masked)
+                if fits(kind, payload, len(written)):
+                    return written
+            except UnicodeEncodeError:
+                pass  # Half a surrogate pair: `fit` puts it right.
+            truncations, redactions = fit(payload)
+            return self._write(sequence, occurred_at, kind, payload, estimated, truncations, masked + redactions)
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, struct.error) as error:
             raise UserError(f"{kind}: the event does not fit its schema: {error!r}") from error
+
+    def _write(
+        self,
+        sequence: int,
+        occurred_at: int,
+        kind: str,
+        payload: dict[str, Any],
+        estimated: list[str],
+        truncations: list[dict[str, Any]],
+        redactions: list[dict[str, Any]],
+    ) -> bytes:
+        parts = [_UUID_LENGTH, random_uuid().encode(), self._session]
+        put = parts.append
+        _write_long(sequence, put)
+        # A clock that has gone mad must not cost the event.
+        _write_long(occurred_at if 0 <= occurred_at <= TIME_US_MAX else min(max(0, occurred_at), TIME_US_MAX), put)
+        put(random_16())
+        put(self._owner)
+        if estimated or truncations or redactions:
+            _write_estimated(estimated, put)
+            _write_truncations(truncations, put)
+            _write_redactions(redactions, put)
+        else:
+            put(_NO_MARKS)
+        _write_payload((kind, payload), put)
+        return b"".join(parts)
 
 
 def _written(**fields: Any) -> bytes:

@@ -10,7 +10,7 @@
 """
 
 import hashlib
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
 
 from procurator.events import NAME_CHARS_MAX, NAMES
@@ -18,28 +18,28 @@ from procurator.events import NAME_CHARS_MAX, NAMES
 FIELD_BYTES_MAX = 8 * 1024 * 1024
 EVENT_BYTES_MAX = 15 * 1024 * 1024
 SURROGATE_RULE = "lone_surrogate"
-#: A character takes at most 4 bytes; payloads with fewer characters in all need no counting.
-_SURELY_FITS_CHARACTERS = FIELD_BYTES_MAX // 4
 _NAMES = frozenset(field for fields in NAMES.values() for field in fields)
-_LABELS = "labels."
+_LABELS = "labels"
 _DIGEST_CHARS = 64
 
 Marks = tuple[list[dict[str, Any]], list[dict[str, Any]]]
 
 
+def fits(kind: str, payload: Mapping[str, Any], size: int) -> bool:
+    """Tell whether an event that was written as ``size`` bytes is surely within the limits; if not, ask `fit`."""
+    if size <= NAME_CHARS_MAX:
+        return True
+    if size > FIELD_BYTES_MAX or _LABELS in payload:
+        return False
+    for name in NAMES.get(kind, ()):
+        text = payload.get(name)
+        if text is not None and len(text) > NAME_CHARS_MAX:
+            return False
+    return True
+
+
 def fit(payload: MutableMapping[str, Any]) -> Marks:
     """Make every text in ``payload`` (nested mappings included) fit, in place; return (truncations, redactions)."""
-    characters = 0
-    for name, value in payload.items():
-        if isinstance(value, str):
-            simple = value.isascii() and (len(value) <= NAME_CHARS_MAX or name not in _NAMES)
-            characters += len(value) if simple else _SURELY_FITS_CHARACTERS
-        elif isinstance(value, dict):
-            characters += _SURELY_FITS_CHARACTERS
-    return ([], []) if characters < _SURELY_FITS_CHARACTERS else _fit(payload)
-
-
-def _fit(payload: MutableMapping[str, Any]) -> Marks:
     truncations: list[dict[str, Any]] = []
     redactions: list[dict[str, Any]] = []
     budget = EVENT_BYTES_MAX
@@ -50,7 +50,7 @@ def _fit(payload: MutableMapping[str, Any]) -> Marks:
             holder[name] = whole.decode()
         kept = text = holder[name]
         limit = min(FIELD_BYTES_MAX, budget)
-        if name in _NAMES or path.startswith(_LABELS):
+        if name in _NAMES or path.startswith(f"{_LABELS}."):
             kept = shortened(text)
         elif len(whole) > limit:
             # Dropping the bytes of a character that the limit splits.
