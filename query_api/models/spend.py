@@ -28,9 +28,19 @@ class SpendGroup(Spent):
     """Value of each thing grouped by; null where a call has none."""
 
 
+class PurgedSpend(Model):
+    """What sessions had cost that retention has removed, from the signed purges."""
+
+    included: bool
+    """Whether it is part of the items and the total. If not, the filter or a group asks for what purges do not keep."""
+    model_calls: int
+    cost_usd: Usd
+
+
 class SpendReport(Model):
     """Spend by group. Groups do not overlap: their sums are the total."""
 
     group_by: list[str] = Field(examples=[["owner_team", "day"]])
     items: list[SpendGroup]
     total: Spent
+    purged: PurgedSpend

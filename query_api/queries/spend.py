@@ -1,5 +1,8 @@
 """What was spent, from the ledger itself: sums over the model calls that count and the corrections of their cost.
 
+Retention removes sessions; what they had cost stands in the signed purges, by organisation, owner team, agent, model
+and day. It is part of the sums wherever the question asks for no more than that (`includes_purged`).
+
 Every group is a part of the whole: groups never overlap, so that their sums are the total to the last digit.
 """
 
@@ -10,6 +13,7 @@ from types import MappingProxyType
 from procurator.events import TOKEN_BUCKETS
 from procurator.query_api.queries.base import Query, Statement
 from procurator.query_api.search.filter import EVERYTHING, SessionFilter
+from procurator.query_api.search.terms import AnyOf
 
 #: Groups of one answer; beyond it the question must be narrower.
 GROUPS_MAX = 10_000
@@ -39,6 +43,16 @@ OF_SESSIONS: Mapping[str, str] = MappingProxyType(
         "status": "status",
     }
 )
+#: Group → SQL over ``purged_spend``.
+OF_PURGED: Mapping[str, str] = MappingProxyType(
+    {
+        **{group: OF_CALLS[group] for group in ("org", "owner_team", "agent", "provider", "model", "imported")},
+        "day": "day",
+        "month": "formatDateTime(day, '%Y-%m')",
+    }
+)
+#: What can be searched for in it.
+_FOUND_OF_PURGED = frozenset({"org", "owner_team", "agent"})
 #: The tools that the call's turn called.
 TOOL = "tool"
 #: ``label:NAME``.
@@ -50,35 +64,76 @@ _UNPRICED = f"{_CALL} AND events.cost_usd IS NULL"
 _TOKENS = " + ".join(f"events.{bucket}" for bucket in TOKEN_BUCKETS)
 
 
+#: Figure → SQL of its sum over ``events``, and over ``purged_spend``, which keeps of estimates nothing.
+_SUMS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "model_calls": (f"countIf({_CALL})", "sum(p.model_calls)"),
+        **{bucket: (f"sum(events.{bucket})", f"sum(p.{bucket})") for bucket in TOKEN_BUCKETS},
+        "cost_usd": ("sum(events.cost_usd)", "sum(p.cost_usd)"),
+        "estimated_cost_usd": (f"sumIf(events.cost_usd, {_ESTIMATED})", "NULL"),
+        "estimated_calls": (f"countIf({_CALL} AND {_ESTIMATED})", "0"),
+        "unpriced_calls": (
+            f"countIf({_UNPRICED}) - countIf(newly_priced_tokens IS NOT NULL)",
+            "toInt64(sum(p.unpriced_calls))",
+        ),
+        "unpriced_tokens": (
+            f"sumIf({_TOKENS}, {_UNPRICED}) - sum(ifNull(newly_priced_tokens, 0))",
+            "sum(p.unpriced_tokens)",
+        ),
+        "reported_cost_usd": ("sum(events.reported_cost_usd)", "nullIf(sum(p.reported_cost_usd), 0)"),
+    }
+)
+_MONEY = frozenset({"cost_usd", "estimated_cost_usd", "reported_cost_usd"})
+
+
+def includes_purged(search: SessionFilter, groups: tuple[str, ...]) -> bool:
+    """Tell whether purges keep enough of their sessions to say what these were part of."""
+    return all(group in OF_PURGED for group in groups) and all(
+        isinstance(term, AnyOf) and term.field in _FOUND_OF_PURGED for term in search.terms
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PurgedSpend(Query):
+    """What purged sessions had cost, unless ``search`` rules them out: one row of ``model_calls``, ``cost_usd``."""
+
+    search: SessionFilter = EVERYTHING
+
+    def render(self, statement: Statement) -> str:
+        return (
+            "SELECT sum(p.model_calls) AS model_calls, toString(sum(p.cost_usd)) AS cost_usd\n"
+            f"FROM {_purged(statement, self.search)}"
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Spend(Query):
     """Rows of the groups' values (``g0``, ``g1`` …), model calls, tokens and money, largest cost first.
 
-    One row more than `GROUPS_MAX` when there are too many. Without groups: the total alone.
+    One row more than `GROUPS_MAX` when there are too many. Without groups: the total alone. ``with_purged`` adds what
+    purged sessions had cost, where that can be said (`includes_purged`).
     """
 
     search: SessionFilter = EVERYTHING
     groups: tuple[str, ...] = ()
+    with_purged: bool = False
 
     def render(self, statement: Statement) -> str:
         names = [f"g{index}" for index in range(len(self.groups))]
-        values = [f"{self._value(statement, group)} AS {name}" for group, name in zip(self.groups, names, strict=True)]
-        sums = [f"sum(events.{bucket}) AS {bucket}" for bucket in TOKEN_BUCKETS]
-        columns = [
-            *values,
-            f"countIf({_CALL}) AS model_calls",
-            *sums,
-            "toString(sum(events.cost_usd)) AS cost_usd",
-            f"toString(sumIf(events.cost_usd, {_ESTIMATED})) AS estimated_cost_usd",
-            f"countIf({_CALL} AND {_ESTIMATED}) AS estimated_calls",
-            f"countIf({_UNPRICED}) - countIf(newly_priced_tokens IS NOT NULL) AS unpriced_calls",
-            f"sumIf({_TOKENS}, {_UNPRICED}) - sum(ifNull(newly_priced_tokens, 0)) AS unpriced_tokens",
-            "toString(sum(events.reported_cost_usd)) AS reported_cost_usd",
-        ]
         grouped = f"\nGROUP BY {', '.join(names)}" if names else ""
-        order = ", ".join(["sum(events.cost_usd) DESC NULLS LAST", *names])
+        values = dict(zip(names, (self._value(statement, group) for group in self.groups), strict=True))
+        parts = [f"SELECT {_columns(values, 0)}\nFROM {self._calls(statement)}{grouped}"]
+        if self.with_purged:
+            values = dict(zip(names, (_text(OF_PURGED[group]) for group in self.groups), strict=True))
+            parts.append(f"SELECT {_columns(values, 1)}\nFROM {_purged(statement, self.search)}{grouped}")
+        sums = [
+            f"toString(sum(part.{figure})) AS {figure}" if figure in _MONEY else f"sum(part.{figure}) AS {figure}"
+            for figure in _SUMS
+        ]
+        order = ", ".join(["sum(part.cost_usd) DESC NULLS LAST", *names])
         limit = f"\nORDER BY {order} LIMIT {GROUPS_MAX + 1}" if names else ""
-        return f"SELECT {', '.join(columns)}\nFROM {self._calls(statement)}{grouped}{limit}"
+        whole = "\nUNION ALL\n".join(parts)
+        return f"SELECT {', '.join([*names, *sums])}\nFROM (\n{whole}\n) AS part{grouped}{limit}"
 
     def _calls(self, statement: Statement) -> str:
         """Return the model calls, with what their groups need of their sessions and turns."""
@@ -112,5 +167,21 @@ class Spend(Query):
             label = statement.value("String", group.removeprefix(LABEL))
             return f"if(mapContains(session.labels, {label}), session.labels[{label}], NULL)"
         if group in OF_SESSIONS:
-            return f"nullIf(toString(session.{OF_SESSIONS[group]}), '')"
-        return f"nullIf(toString({OF_CALLS[group]}), '')"
+            return _text(f"session.{OF_SESSIONS[group]}")
+        return _text(OF_CALLS[group])
+
+
+def _columns(values: Mapping[str, str], part: int) -> str:
+    """Return the groups' values and the sums over the calls (0) or over the purged ones (1)."""
+    sums = {figure: sql[part] for figure, sql in _SUMS.items()}
+    return ", ".join(f"{sql} AS {name}" for name, sql in [*values.items(), *sums.items()])
+
+
+def _purged(statement: Statement, search: SessionFilter) -> str:
+    known = (term for term in search.terms if isinstance(term, AnyOf) and term.field in _FOUND_OF_PURGED)
+    return f"(SELECT * FROM {statement.rows('purged_spend', *(term.condition(statement) for term in known))}) AS p"
+
+
+def _text(value: str) -> str:
+    """Return the SQL of a group's value as text, null where there is none."""
+    return f"nullIf(toString({value}), '')"

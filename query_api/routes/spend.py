@@ -13,7 +13,16 @@ from procurator.access import Permission
 from procurator.query_api.auth import Access, requires
 from procurator.query_api.models.spend import SpendGroup, SpendReport, Spent
 from procurator.query_api.queries.base import Row
-from procurator.query_api.queries.spend import GROUPS_MAX, LABEL, OF_CALLS, OF_SESSIONS, TOOL, Spend
+from procurator.query_api.queries.spend import (
+    GROUPS_MAX,
+    LABEL,
+    OF_CALLS,
+    OF_SESSIONS,
+    TOOL,
+    PurgedSpend,
+    Spend,
+    includes_purged,
+)
 from procurator.query_api.routes.common import PROBLEMS, InService, answer
 from procurator.query_api.routes.filters import FilterParameters
 from procurator.query_api.search import SearchError, render
@@ -66,20 +75,27 @@ class SpendParameters(FilterParameters):
 async def read_spend(access: Read, services: InService, parameters: Annotated[SpendParameters, Query()]) -> Response:
     """Tokens and cost of the model calls of the sessions that meet the filter, by group, with the total.
 
-    From the ledger's entries, to the last digit. What rests on estimates and what has no price stands apart.
+    From the ledger's entries, to the last digit. What rests on estimates and what has no price stands apart. `purged`
+    says what sessions had cost that retention removed, and whether that is part of the figures; as CSV, the header
+    `X-Purged-Spend` does.
     """
     search, groups = parameters.search(), parameters.groups()
-    by_group = Spend(scope=access.scope, search=search, groups=groups)
-    total = Spend(scope=access.scope, search=search)
-    rows, [whole] = await asyncio.gather(services.store.rows(by_group), services.store.rows(total))
+    with_purged = includes_purged(search, groups)
+    by_group = Spend(scope=access.scope, search=search, groups=groups, with_purged=with_purged)
+    total = Spend(scope=access.scope, search=search, with_purged=with_purged)
+    gone = PurgedSpend(scope=access.scope, search=search)
+    rows, [whole], [purged] = await asyncio.gather(*map(services.store.rows, (by_group, total, gone)))
+    purged["included"] = with_purged
     if len(rows) > GROUPS_MAX:
         raise SearchError("group_by", f"more than {GROUPS_MAX:,} groups: group by less, or filter", _EXAMPLE)
     items = [_group(groups, row) for row in rows] if groups else []
     asked = {"q": render(search), "group_by": ",".join(groups), "format": parameters.format.value}
     await access.shown(item_count=len(items), filter=asked)
     if parameters.format is Format.CSV:
-        return Response(_csv(groups, items or [_group((), whole)]), media_type="text/csv; charset=utf-8")
-    report = {"group_by": list(groups), "items": items, "total": _plain(whole)}
+        said = f"{'included' if purged['included'] else 'not included'}; cost_usd={purged['cost_usd']}"
+        text = _csv(groups, items or [_group((), whole)])
+        return Response(text, media_type="text/csv; charset=utf-8", headers={"X-Purged-Spend": said})
+    report = {"group_by": list(groups), "items": items, "total": _plain(whole), "purged": purged}
     return answer(SpendReport.model_validate(report))
 
 

@@ -38,7 +38,7 @@ from procurator.query_api.queries.sessions import (
     ShownSessions,
     Sort,
 )
-from procurator.query_api.queries.spend import Spend
+from procurator.query_api.queries.spend import PurgedSpend, Spend
 from procurator.query_api.queries.turns import ListTurns
 from procurator.query_api.search import parse
 
@@ -66,6 +66,10 @@ _QUERIES: dict[str, Query] = {
     "count_by_name": CountByName(scope=_TEAMS, search=parse("agent:billing")),
     "count_by_listed": CountByListed(scope=_TEAMS, search=parse("agent:billing")),
     "spend_total": Spend(scope=_TEAMS),
+    "spend_with_purged": Spend(
+        scope=_TEAMS, search=parse("agent:billing"), groups=("owner_team", "day"), with_purged=True
+    ),
+    "purged_spend": PurgedSpend(scope=_TEAMS, search=parse("agent:billing cost>1")),
     "spend_by_everything": Spend(
         scope=_TEAMS, groups=("day", "user", "tool", "label:env"), search=parse("is:unpriced")
     ),
@@ -110,7 +114,7 @@ def test_statement(name: str) -> None:
 def test_every_table_is_read_in_scope(name: str) -> None:
     sql, _ = replace(_QUERIES[name], scope=_TEAMS).to_sql()
     tables = re.findall(
-        r"FROM (?:events|sessions|budget_status|audit|ledger_heads)(?: FINAL)? (?:PRE)?WHERE (.{35})", sql
+        r"FROM (?:events|sessions|budget_status|audit|ledger_heads|purged_spend)(?: FINAL)? (?:PRE)?WHERE (.{35})", sql
     )
     assert len(tables) == len(re.findall(r"\b(?:FROM|JOIN) \w", sql)), "tables are only read with a scope"
     assert all(where.startswith("org_id = {scope_org_id:String} AND ") for where in tables)
@@ -128,7 +132,7 @@ def test_what_is_bound_is_what_is_named(name: str) -> None:
 def test_no_statement_names_a_table_but_through_its_scope() -> None:
     for folder in query_api.__path__:
         for path in Path(folder).rglob("*.py"):
-            for table in ("events", "sessions", "audit", "budget_status"):
+            for table in ("events", "sessions", "audit", "budget_status", "purged_spend"):
                 assert not re.search(rf"(?i)(from|join) {table}\b(?! import)", path.read_text("utf-8")), path
 
 
