@@ -10,11 +10,9 @@ import uuid
 from collections.abc import MutableMapping
 from typing import Any
 
-import orjson
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from procurator.clock import to_rfc3339
 from procurator.query_api.metrics import ApiMetrics
 from procurator.query_api.problems import internal
 
@@ -76,20 +74,3 @@ def _fields(scope: Scope, state: MutableMapping[str, Any], status: int, began: f
         "client": scope["client"] and scope["client"][0],
     }
     return {"fields": fields}
-
-
-class JsonLines(logging.Formatter):
-    """Every record as one line of JSON. What somebody sends cannot begin a line of its own: line breaks are escaped."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line: time, level, logger and message, then a request's own fields."""
-        line = {
-            "time": to_rfc3339(int(record.created * 1_000_000)),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-            **getattr(record, "fields", {}),
-        }
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str).decode()

@@ -64,6 +64,9 @@ class Settings(BaseSettings):
     trusted_proxies: str = Field("", description="addresses whose X-Forwarded-For is believed; empty: none")
     metrics_host: str = Field("127.0.0.1", description="address on which sink, stream and signer offer their metrics")
     metrics_port: int = Field(0, ge=0, le=65535, description="port of those metrics; 0: none")
+    log_format: Literal["text", "json"] = Field(
+        "text", description="of the components' logs; the API's are JSON always"
+    )
     data_dir: Path = Field(Path("~/.local/share/procurator"), description="where the embedded stack keeps its data")
     cache_dir: Path = Field(Path("~/.cache/procurator"), description="where downloads are kept")
     maven_url: str = Field("", description="a mirror to download the jars from; empty: Maven Central")
@@ -107,6 +110,10 @@ class Settings(BaseSettings):
         if self.oidc_issuer and not (self.oidc_audience and self.oidc_jwks_url):
             raise ValueError("PROCURATOR_OIDC_ISSUER is set: set PROCURATOR_OIDC_AUDIENCE and PROCURATOR_OIDC_JWKS_URL")
         return self
+
+    @property
+    def logs_are_json(self) -> bool:
+        return self.log_format == "json"
 
     @property
     def exports(self) -> Path:

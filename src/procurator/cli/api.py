@@ -1,7 +1,5 @@
 """``procurator api``: the query API, for production and as part of ``procurator up``."""
 
-import logging
-
 import typer
 
 from procurator.cli import console
@@ -15,9 +13,9 @@ def register(app: typer.Typer) -> None:
 
 def api() -> None:
     """Serve the query API on PROCURATOR_API_HOST and _PORT until SIGTERM; one line of JSON a request on stderr."""
+    from procurator import logs
     from procurator.query_api.app import create_app
     from procurator.query_api.auth import AdminKey
-    from procurator.query_api.request_log import JsonLines
     from procurator.query_api.serve import listen, serve
     from procurator.runtime import Stop
 
@@ -26,11 +24,8 @@ def api() -> None:
     if not key:
         raise UserError("the API needs a key: set PROCURATOR_ADMIN_KEY (`procurator up` makes one by itself)")
     listener = listen(ours.api_host, ours.api_port)
-    handler = logging.StreamHandler()
-    handler.setFormatter(JsonLines())
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    # Each query to ClickHouse would be a line: the request it belongs to has one.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    # Each query to ClickHouse would be a line (httpx): the request it belongs to has one.
+    logs.to_stderr(as_json=True, quiet=("httpx",))
     host, port = listener.getsockname()[:2]
     console.print(f"api: http://{host}:{port}", highlight=False)
     stop = Stop()

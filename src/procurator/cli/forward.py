@@ -10,16 +10,14 @@ def register(app: typer.Typer) -> None:
     def forward() -> None:
         """Deliver ledger entries to the webhooks that the API was told of, signed; stops on SIGTERM."""
         import asyncio
-        import logging
 
-        from procurator import metrics
+        from procurator import logs, metrics
         from procurator.cli import console
         from procurator.config import settings
         from procurator.forwarder.service import serve
         from procurator.runtime import Stop, announce_ready
 
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-        logging.getLogger("httpx").setLevel(logging.WARNING)
+        logs.to_stderr(settings().logs_are_json)
         stop = Stop()
         metrics.offer(settings())
         asyncio.run(serve(settings(), stop, announce_ready))

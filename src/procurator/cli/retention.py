@@ -79,14 +79,12 @@ def run(
 @retention_app.command()
 def daily() -> None:
     """Run once a day until told to stop: what the embedded stack does (PROCURATOR_RETENTION_DAILY)."""
-    import logging
-
-    from procurator import metrics
+    from procurator import logs, metrics
     from procurator.config import settings
     from procurator.retention.daily import serve
     from procurator.runtime import Stop, announce_ready
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.to_stderr(settings().logs_are_json)
     stop = Stop()
     metrics.offer(settings())
     announce_ready()

@@ -19,16 +19,14 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def sign(accept_gaps: AcceptGaps = False, adopt: Adopt = False) -> None:
         """Recompute the trees of all logs from Kafka and sign their heads every few seconds; stops on SIGTERM."""
-        import logging
 
-        from procurator import metrics
+        from procurator import logs, metrics
         from procurator.cli import console
         from procurator.config import settings
         from procurator.runtime import Stop, announce_ready
         from procurator.signer.service import config_of, serve
 
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-        logging.getLogger("httpx").setLevel(logging.WARNING)
+        logs.to_stderr(settings().logs_are_json)
         stop = Stop()
         metrics.offer(settings())
         serve(config_of(settings(), accept_gaps, adopt), stop, announce_ready)

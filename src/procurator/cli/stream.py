@@ -12,20 +12,19 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def stream() -> None:
         """Fold session events into the state of each session and publish it; stops on SIGTERM."""
-        import logging
         import os
         import threading
 
-        from procurator import metrics
+        from procurator import logs, metrics
         from procurator.cli import console
         from procurator.config import settings
         from procurator.runtime import announce_ready
         from procurator.stream_processors.app import StreamConfig, run
 
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-        for chatty in ("faust", "mode", "aiokafka", "httpx", "procurator.stream_processors.transport"):
-            logging.getLogger(chatty).setLevel(logging.WARNING)
         current = settings()
+        logs.to_stderr(
+            current.logs_are_json, ("faust", "mode", "aiokafka", "httpx", "procurator.stream_processors.transport")
+        )
         config = StreamConfig(
             bootstrap_servers=current.kafka_bootstrap_servers,
             registry_url=current.schema_registry_url,

@@ -6,7 +6,7 @@ import logging
 import orjson
 import pytest
 
-from procurator.query_api.request_log import JsonLines
+from procurator.logs import JsonLines
 
 
 def _lines(message: str, exception: Exception | None = None, **fields: object) -> list[dict[str, object]]:
