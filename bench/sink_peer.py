@@ -1,6 +1,7 @@
 """The peer of `bench sink`: ClickHouse's own Kafka table engine, reading the same topic into a MergeTree table.
 
-It decodes the same Avro with the same registry into the same envelope and payload, with the same text index and codecs.
+It decodes the same Avro with the same registry into the same envelope and payload, with a text index on the same
+content and the same codecs.
 It does less than the sink: no exact bytes, no leaves, no costs, no flags, no exactly-once; a record it cannot decode
 is dropped. Runs in a process of its own, on the engine itself (no HTTP in between); prints one JSON object.
 """

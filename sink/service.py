@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -48,6 +49,9 @@ def serve(settings: Settings, stop: Stop, ready: Callable[[], None]) -> None:
     # A block makes half a million objects and none in a cycle: looking for cycles took a third of the time.
     gc.freeze()
     gc.set_threshold(500_000, 20, 20)
+    # Threads that send blocks need the interpreter for a moment between two writes to a socket. By default each waits
+    # 5 ms for it while the next block is made.
+    sys.setswitchinterval(0.001)
     kafka = settings.kafka_bootstrap_servers
     with ExitStack() as closing:
         clickhouse = ClickHouse.of(settings)
