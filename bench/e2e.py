@@ -30,8 +30,10 @@ from procurator.producers import Procurator
 _COMPONENTS = ("kafka", "stream", "sink", "clickhouse", "api", "sign")
 _PROBES = 100
 _PROBE_EVERY_S = 0.15
-#: How often a probe is asked for, and a table counted: often enough to tell, too seldom to be a load of its own.
-_LOOK_EVERY_S = 0.05
+#: How often a probe is asked for, and a table counted: often enough to tell, too seldom to be a load of its own. One
+#: that takes long is asked for more seldom, or many such would be what they wait for.
+_LOOK_EVERY_S = 0.1
+_LOOK_SHARE = 0.1
 _COUNT_EVERY_S = 0.2
 _WARM_UP_S = 3.0
 _SETTLE_S = 300.0
@@ -95,9 +97,9 @@ def _probe(stack: Stack) -> list[float]:
 
         def watch(session_id: str, begin: float) -> None:
             while api.get(f"/v1/sessions/{session_id}").status_code != httpx.codes.OK:
-                if time.perf_counter() - begin > _SETTLE_S:
+                if (passed_s := time.perf_counter() - begin) > _SETTLE_S:
                     raise Unavailable(f"session {session_id} did not appear within {_SETTLE_S} s")
-                time.sleep(_LOOK_EVERY_S)
+                time.sleep(max(_LOOK_EVERY_S, passed_s * _LOOK_SHARE))
             latencies.append((time.perf_counter() - begin) * 1000)
 
         for _ in range(_PROBES):
