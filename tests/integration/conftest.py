@@ -18,6 +18,9 @@ from procurator.deploy.embedded.components import ALL, INFRASTRUCTURE
 from procurator.deploy.embedded.layout import Ports
 from procurator.deploy.embedded.stack import Stack, StackConfig
 
+#: Receivers of webhooks in these tests are on this machine.
+os.environ.setdefault("PROCURATOR_WEBHOOK_PRIVATE_NETWORKS", "127.0.0.1/32")
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _kind_of_stack() -> None:
