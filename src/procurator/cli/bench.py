@@ -25,6 +25,7 @@ class Benchmark(StrEnum):
     VERIFY = "verify"
     LIVE = "live"
     QUERY = "query"
+    UI = "ui"
     EXPORT = "export"
     FINOPS = "finops"
     RECOVERY = "recovery"
