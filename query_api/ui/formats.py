@@ -54,6 +54,8 @@ def duration(ms: float | None) -> str:
     """Return ``840 ms``, ``4.2 s``, ``3 min 12 s``, ``2 h 05 min``, ``3 d 4 h``."""
     if ms is None:
         return DASH
+    if 0 < ms < 1:
+        return "<1 ms"
     if ms < 1_000:
         return f"{ms:.0f} ms"
     seconds = ms / 1000

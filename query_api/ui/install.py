@@ -19,6 +19,7 @@ from procurator.query_api.ui.routes import (
     sessions,
     signin,
     static,
+    webhooks,
 )
 
 
@@ -29,5 +30,18 @@ def install(app: FastAPI, settings: Settings) -> None:
     app.state.templates = environment(settings, assets)
     app.state.login_links = LoginLinks()
     app.state.browser_sessions = BrowserSessions(settings.admin_key.get_secret_value())
-    for module in (static, signin, overview, sessions, session, session_parts, budgets, ledger, exports, audit, keys):
+    for module in (
+        static,
+        signin,
+        overview,
+        sessions,
+        session,
+        session_parts,
+        budgets,
+        ledger,
+        exports,
+        audit,
+        webhooks,
+        keys,
+    ):
         app.include_router(module.router, include_in_schema=False)

@@ -6,6 +6,7 @@ web. Anything beyond `MARKDOWN_CHARS_MAX` stays plain text: nobody waits for a p
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 import nh3
 from markdown_it import MarkdownIt
@@ -15,6 +16,8 @@ from markdown_it.utils import EnvType, OptionsDict
 from markupsafe import Markup, escape
 
 MARKDOWN_CHARS_MAX = 40_000
+#: Shorter texts are rendered once.
+_KEPT_CHARS_MAX = 4_000
 
 _TAGS = {
     *("p", "br", "hr", "em", "strong", "s", "code", "pre", "blockquote", "ul", "ol", "li", "a"),
@@ -42,22 +45,30 @@ def to_html(text: str) -> Markup:
     """Return Markdown as safe HTML; headings begin at the third level, below those of the page."""
     if len(text) > MARKDOWN_CHARS_MAX:
         return Markup('<pre class="plain">{}</pre>').format(text)
+    return _kept(text) if len(text) <= _KEPT_CHARS_MAX else _html(text)
+
+
+def _html(text: str) -> Markup:
     rendered = re.sub(r"<(/?)h([1-6])>", lambda m: f"<{m[1]}h{min(6, int(m[2]) + 2)}>", _PARSER.render(text))
-    cleaned = nh3.clean(
-        rendered,
-        tags=_TAGS,
-        attributes={"a": {"href"}, "code": {"class"}, "ol": {"start"}},
-        attribute_filter=_keep,
-        url_schemes={"http", "https", "mailto"},
-        link_rel="noopener noreferrer nofollow",
-        set_tag_attribute_values={"a": {"target": "_blank"}},
-    )
     # A region that scrolls must be reachable by keyboard.
-    cleaned = cleaned.replace("<pre>", '<pre tabindex="0">')
-    return Markup(cleaned)
+    return Markup(_CLEANER.clean(rendered).replace("<pre>", '<pre tabindex="0">'))
+
+
+#: A window of a running session is rendered again and again, with one more message each time.
+_kept = lru_cache(maxsize=1_000)(_html)
 
 
 def _keep(tag: str, attribute: str, value: str) -> str | None:
     if tag == "code" and attribute == "class":
         return value if _CODE_CLASS.fullmatch(value) else None
     return value
+
+
+_CLEANER = nh3.Cleaner(
+    tags=_TAGS,
+    attributes={"a": {"href"}, "code": {"class"}, "ol": {"start"}},
+    attribute_filter=_keep,
+    url_schemes={"http", "https", "mailto"},
+    link_rel="noopener noreferrer nofollow",
+    set_tag_attribute_values={"a": {"target": "_blank"}},
+)

@@ -25,6 +25,7 @@ PLACES = (
     Place("ledger", "Ledger", "/ledger", "shield", Permission.LEDGER_VERIFY, group="Compliance"),
     Place("exports", "Exports", "/exports", "download", Permission.SESSIONS_EXPORT, group="Compliance"),
     Place("audit", "Audit", "/audit", "eye", Permission.ADMIN, group="Compliance"),
+    Place("webhooks", "Webhooks", "/webhooks", "hook", Permission.ADMIN, group="Administration"),
     Place("keys", "Keys", "/keys", "key", Permission.ADMIN, group="Administration"),
 )
 

@@ -1,6 +1,7 @@
 """A page: a template, who reads it, and the headers that keep anything foreign out of it."""
 
-from collections.abc import Callable, Coroutine
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -24,6 +25,7 @@ from procurator.query_api.ui import formats
 from procurator.query_api.ui.assets import Assets
 from procurator.query_api.ui.browser_sessions import BrowserSessions
 from procurator.query_api.ui.navigation import places_for
+from procurator.query_api.ui.views import sessions
 
 #: Everything from here, nothing inline, nothing that turns text into script.
 HEADERS = {
@@ -58,6 +60,8 @@ def environment(settings: Settings, assets: Assets) -> Environment:
         asset=lambda name: f"/static/{assets.digest}/{name}",
         agent_link=lambda agent_id: _outside(settings.ui_agent_url, agent_id=agent_id),
         tool_link=lambda server, tool: _outside(settings.ui_tool_url, mcp_server_id=server or "", tool_name=tool),
+        listed=sessions.listed,
+        failing=sessions.failing,
         percent=formats.percent,
         icon=_icon,
     )
@@ -94,14 +98,20 @@ class Viewer:
     def _render(self, template: str, context: dict[str, Any]) -> str:
         state = self.request.app.state
         templates: Environment = state.templates
-        sessions: BrowserSessions = state.browser_sessions
-        own = {"principal": self.principal, "clock": self.clock, "csrf": sessions.csrf(self.request)}
+        browsers: BrowserSessions = state.browser_sessions
+        own = {"principal": self.principal, "clock": self.clock, "csrf": browsers.csrf(self.request)}
         return templates.get_template(template).render({**own, **context})
 
 
+async def made_while(recorded: Awaitable[None], make: Callable[[], HTMLResponse]) -> HTMLResponse:
+    """Return the page that ``make`` renders, aside, while the audit records that it is shown; both must be done."""
+    page, _ = await asyncio.gather(asyncio.to_thread(make), recorded)
+    return page
+
+
 async def _viewer(request: Request) -> Viewer:
-    sessions: BrowserSessions = request.app.state.browser_sessions
-    return Viewer(request, await sessions.principal(request))
+    browsers: BrowserSessions = request.app.state.browser_sessions
+    return Viewer(request, await browsers.principal(request))
 
 
 #: Whoever looks, signed in or not.
@@ -134,9 +144,9 @@ class PageRoute(APIRoute):
 
 async def error_page(request: Request, status: HTTPStatus, title: str, detail: str) -> Response:
     """Return what went wrong as a page; nobody has to be signed in to read it."""
-    sessions: BrowserSessions = request.app.state.browser_sessions
+    browsers: BrowserSessions = request.app.state.browser_sessions
     try:
-        principal = await sessions.principal(request)
+        principal = await browsers.principal(request)
     except (Problem, Unavailable):
         principal = None
     request_id = getattr(request.state, "request_id", None)

@@ -13,8 +13,8 @@ from procurator.query_api.auth import Access, requires
 from procurator.query_api.models.sessions import SessionDetail
 from procurator.query_api.problems import not_found
 from procurator.query_api.services import Services
-from procurator.query_api.ui.page import Viewer
-from procurator.query_api.ui.queries.trace import Errors, TraceExtent, row_of
+from procurator.query_api.ui.page import Viewer, made_while
+from procurator.query_api.ui.queries.trace import Children
 from procurator.query_api.ui.views import header
 
 Read = Annotated[Access, Depends(requires(Permission.SESSIONS_READ, "sessions.read"))]
@@ -23,18 +23,18 @@ Read = Annotated[Access, Depends(requires(Permission.SESSIONS_READ, "sessions.re
 async def page_of(request: Request, access: Access, head: dict[str, Any], tab: str, **context: Any) -> Response:
     """Return the page of a tab, once the audit has it."""
     session: SessionDetail = head["session"]
-    await access.shown(owner_team_id=session.owner_team_id, details={"tab": tab})
-    viewer = Viewer(request, access.principal)
-    return viewer.page(f"session_{tab}.html", active="sessions", tab=tab, tabs=header.TABS, **head, **context)
+    shown = {"active": "sessions", "tab": tab, "tabs": header.TABS, **head, **context}
+    return await made_while(
+        access.shown(owner_team_id=session.owner_team_id, details={"tab": tab}),
+        lambda: Viewer(request, access.principal).page(f"session_{tab}.html", **shown),
+    )
 
 
 async def head_of(access: Access, services: Services, session_id: UUID) -> dict[str, Any]:
     """Return what the header shows. Raises the problem 404 when there is no such session in scope."""
-    errors = Errors(scope=access.scope, session_id=session_id)
-    record, extent, bad, signed = await asyncio.gather(
+    record, [children], signed = await asyncio.gather(
         services.sessions.read(access.scope, session_id),
-        extent_of(access, services, session_id),
-        services.store.rows(errors),
+        services.store.rows(Children(scope=access.scope, session_id=session_id)),
         _or_none(services.proofs.heads()),
     )
     if record is None:
@@ -43,10 +43,10 @@ async def head_of(access: Access, services: Services, session_id: UUID) -> dict[
     signed_head = signed[2].get(session.log_id) if signed else None
     return {
         "session": session,
-        # Whatever else a page reads is read after this or with it: live goes on from here.
+        # Whatever else a page shows is as new as this: live goes on from here.
         "resume": services.live.resume_id(session_id, session.log_id, session.as_of_offset),
-        "errors": bad,
-        "integrity": header.integrity(session, extent["last_leaf"], signed_head.size if signed_head else None),
+        "children": children["started"],
+        "integrity": header.integrity(session, signed_head.next_offset if signed_head else None),
         "budget": _budget(services, session),
         "may_terminate": access.principal.may(Permission.SESSIONS_TERMINATE),
         "may_export": access.principal.may(Permission.SESSIONS_EXPORT),
@@ -58,11 +58,6 @@ def _budget(services: Services, session: SessionDetail) -> header.BudgetShare | 
         return header.tightest(session, services.budgets.budgets, services.budgets.status)
     except Unavailable:
         return None
-
-
-async def extent_of(access: Access, services: Services, session_id: UUID) -> dict[str, Any]:
-    """Return how far a session's first log goes."""
-    return row_of(await services.store.rows(TraceExtent(scope=access.scope, session_id=session_id)))
 
 
 async def _or_none(work: Awaitable[Any]) -> Any:

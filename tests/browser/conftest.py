@@ -5,7 +5,6 @@ to pytest's own temporary folder.
 """
 
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,8 +14,9 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
+from procurator.bench.browser import chromium, installed
 from procurator.deploy.embedded.components import ALL
 from procurator.deploy.embedded.layout import Ports
 from procurator.deploy.embedded.stack import Stack, StackConfig
@@ -31,19 +31,23 @@ EVIL = (
     "\"'><img src=x onerror=\"document.title='pwned'\"><script>document.title='pwned'</script>"
     "[x](javascript:document.title='pwned') {{7*7}} `</script>`"
 )
-_FLAGS = (
-    *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync"),
-)
+#: Where the operator keeps agents and tools: the pages link to them.
+OUTSIDE = {
+    "PROCURATOR_UI_AGENT_URL": "https://agents.example/{agent_id}",
+    "PROCURATOR_UI_TOOL_URL": "https://registry.example/{mcp_server_id}/{tool_name}",
+}
 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Everything that ``procurator up`` runs."""
-    if shutil.which("chromium") is None:
+    if installed() is None:
         pytest.skip("the browser tests need Chromium: there is no `chromium` on the PATH")
-    with Stack(StackConfig(tmp_path_factory.mktemp("stack"), Ports.free(), ALL, say=print)) as stack:
-        yield stack
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in OUTSIDE.items():
+            patch.setenv(name, value)
+        with Stack(StackConfig(tmp_path_factory.mktemp("stack"), Ports.free(), ALL, say=print)) as stack:
+            yield stack
 
 
 @pytest.fixture(scope="session")
@@ -65,15 +69,18 @@ def sdk(stack: Stack) -> Iterator[Procurator]:
 
 @dataclass
 class World:
-    """Sessions by what they show, and a budget."""
+    """Sessions by what they show, a budget and a webhook."""
 
     shop: str = ""
     failed: str = ""
     evil: str = ""
     foreign: str = ""
     long: str = ""
+    caller: str = ""
+    called: str = ""
     simulated: int = 0
     budget: str = ""
+    hook: str = ""
     ids: list[str] = field(default_factory=list)
 
 
@@ -84,22 +91,24 @@ def world(api: httpx.Client, sdk: Procurator) -> World:
     with ThreadPoolExecutor(1) as aside:  # Playwright's loop runs in this thread already
         made.simulated = len(aside.submit(simulate, sdk, 120, 7).result())
     made.shop, made.failed, made.evil, made.foreign = _shop(sdk), _failed(sdk), _evil(sdk), _foreign(sdk)
+    made.caller, made.called = _family(sdk)
     made.long = _long(sdk)
     sdk.flush()
-    made.ids = [made.shop, made.failed, made.evil, made.foreign, made.long]
-    for session_id in made.ids:
-        until(lambda: api.get(f"/v1/sessions/{session_id}").json().get("completed_at") is not None)  # noqa: B023
-    until(lambda: len(_listed(api)) >= made.simulated + len(made.ids))
-    made.budget = _budget(api)
+    made.ids = [made.shop, made.failed, made.evil, made.foreign, made.caller, made.called, made.long]
+    until(lambda: _listed(api) >= made.simulated + len(made.ids), every_s=0.3)
+    for session_id in made.ids[:-1]:
+        until(lambda: "SessionEnded" in api.get(f"/v1/sessions/{session_id}/events").text)  # noqa: B023
+    until(lambda: f'id="turn-{LONG_TURNS - 1}"' in api.get(f"/sessions/{made.long}/turns?first={LONG_TURNS - 1}").text)
+    made.budget, made.hook = _budget(api), _hook(api)
     return made
 
 
-def until(condition: Callable[[], Any], timeout_s: float = ARRIVAL_S) -> Any:
+def until(condition: Callable[[], Any], timeout_s: float = ARRIVAL_S, every_s: float = 0.05) -> Any:
     """Return what ``condition`` returned once it is true."""
     deadline = time.monotonic() + timeout_s
     while not (found := condition()):
         assert time.monotonic() < deadline, f"not within {timeout_s} s"
-        time.sleep(0.05)
+        time.sleep(every_s)
     return found
 
 
@@ -108,9 +117,10 @@ def _until() -> Callable[..., Any]:
     return until
 
 
-def _listed(api: httpx.Client) -> list[Any]:
-    items: list[Any] = api.get("/v1/sessions", params={"limit": 1000}).json()["items"]
-    return [item for item in items if item["started_at"]]
+def _listed(api: httpx.Client) -> int:
+    """Return how many sessions the list shows whose start has been seen."""
+    items = api.get("/v1/sessions", params={"limit": 1000}).json()["items"]
+    return sum(item["started_at"] is not None for item in items)
 
 
 def _shop(sdk: Procurator) -> str:
@@ -166,6 +176,17 @@ def _foreign(sdk: Procurator) -> str:
         return s.session_id
 
 
+def _family(sdk: Procurator) -> tuple[str, str]:
+    """A session of a workflow that calls another over A2A, whose tokens are a guess."""
+    with sdk.session(agent="planner", user="cy", workflow_id="onboarding", workflow_run_id="run 7") as caller:
+        caller.turn("user", "Welcome the new customer.")
+        with sdk.session(agent="greeter", parent_session_id=caller.session_id) as called:
+            with called.model_call("openai", "gpt-4o") as call:
+                call.complete(input_tokens=100, output_tokens=10, estimated=["output_tokens"])
+            called.turn("assistant", "Welcome!")
+    return caller.session_id, called.session_id
+
+
 def _long(sdk: Procurator) -> str:
     with sdk.session(agent="marathon", user="ada@example.com") as s:
         for index in range(LONG_TURNS // 2):
@@ -188,13 +209,17 @@ def _budget(api: httpx.Client) -> str:
     return made
 
 
+def _hook(api: httpx.Client) -> str:
+    definition = {"org_id": ORG, "name": "Security operations", "url": "https://siem.example/", "enabled": False}
+    made: str = api.post("/v1/webhooks", json=definition).raise_for_status().json()["endpoint_id"]
+    return made
+
+
 @pytest.fixture(scope="session")
 def browser(stack: Stack) -> Iterator[Browser]:
     """Chromium, headless."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=_FLAGS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")

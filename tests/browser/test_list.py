@@ -27,6 +27,19 @@ def test_the_nine_columns(page: Page, world: Any) -> None:
     expect(row.locator(".cost .mark")).to_have_attribute("title", re.compile("1 model calls have no price"))
 
 
+def test_names_lead_on_and_guesses_are_marked(page: Page, world: Any) -> None:
+    page.goto("/sessions?q=agent:shop-bot,greeter")
+    agent = page.locator(f"#s-{world.shop} .agent a")
+    expect(agent).to_have_attribute("href", "https://agents.example/shop-bot")
+    expect(agent).to_have_attribute("rel", "noreferrer")
+    guess = page.locator(f"#s-{world.called} .cost abbr", has_text="≈")
+    expect(guess).to_have_attribute("title", "Some values are estimates: output_tokens")
+    expect(page.locator(f"#s-{world.called} .user .mark")).to_have_text("a2a")
+    page.goto("/sessions?q=status:RUNNING")
+    dot = page.locator(".badge.s-running i").first
+    assert dot.evaluate("(dot) => getComputedStyle(dot).animationName") == "pulse"
+
+
 def test_the_id_is_copied_whole(page: Page, world: Any) -> None:
     page.goto("/sessions?q=agent:shop-bot")
     page.locator(f"#s-{world.shop}").hover()
@@ -41,17 +54,21 @@ def test_filters_compose_and_stand_in_the_address(page: Page, world: Any) -> Non
     page.get_by_label("FAILED").check()
     page.get_by_label("Agent", exact=True).fill("fixer")
     page.get_by_label("Started from").fill("2020-01-01")
+    page.get_by_label("to", exact=True).fill("2099-12-31")
     page.get_by_role("button", name="Add these filters").click()
-    expect(page.locator(".chip")).to_have_count(3)
+    expect(page.locator(".chip")).to_have_count(4)
+    # Whole days of the viewer's zone, the last one included.
     expect(page.locator("[name=q]")).to_have_value(
-        re.compile(r"agent:fixer status:FAILED started>=2019-12-31T23:00:00\.000000Z")
+        re.compile(
+            r"agent:fixer status:FAILED started>=2019-12-31T23:00:00\.000000Z started<2099-12-31T23:00:00\.000000Z"
+        )
     )
     assert [row.get_attribute("data-session") for row in page.locator("tr[data-session]").all()] == [world.failed]
     page.locator(".chip", has_text="agent:fixer").click()
-    expect(page.locator(".chip")).to_have_count(2)
+    expect(page.locator(".chip")).to_have_count(3)
     assert page.locator("tr[data-session]").count() > 1
     page.go_back()
-    expect(page.locator(".chip")).to_have_count(3)
+    expect(page.locator(".chip")).to_have_count(4)
 
 
 def test_the_cost_threshold_and_the_query_language(page: Page, world: Any) -> None:
@@ -135,6 +152,7 @@ def test_a_row_changes_where_it_stands_and_new_ones_wait(
     row = page.locator(f"#s-{session.session_id}")
     expect(row.locator(".badge")).to_have_text("RUNNING")
     page.locator("[data-live]:not([hidden])").wait_for()
+    place = row.bounding_box()
     session.turn("user", "one")
     session.turn("user", "two")
     sdk.flush()
@@ -143,6 +161,10 @@ def test_a_row_changes_where_it_stands_and_new_ones_wait(
     sdk.flush()
     expect(page.locator("#fresh")).to_have_text("1 new session: show")
     assert page.locator("tr[data-session]").count() == 1
+    moved = row.bounding_box()
+    assert place is not None
+    assert moved is not None
+    assert (moved["x"], moved["y"]) == (place["x"], place["y"]), "rows stand where they stood"
     session.end()
     sdk.flush()
     expect(row.locator(".badge")).to_have_text("COMPLETED")
@@ -158,7 +180,7 @@ def test_the_same_words_on_the_server_and_in_the_browser(page: Page, world: Any)
     page.goto("/sessions")
     module = page.locator("script[src*='app.js']").get_attribute("src") or ""
     source = module.replace("app.js", "format.js")
-    values = [0, 1, 999, 1000, 59_940, 61_000, 3_599_000, 3_600_000, 86_400_000, 277_200_000]
+    values = [0, 0.4, 1, 999, 1000, 59_940, 61_000, 3_599_000, 3_600_000, 86_400_000, 277_200_000]
     said = page.evaluate("async ([s, v]) => { const f = await import(s); return v.map(f.duration) }", [source, values])
     assert said == [formats.duration(value) for value in values]
     amounts = [None, "0", "0.00001", "0.00012", "0.5", "12.345", "1234567.891"]

@@ -44,6 +44,18 @@ def test_turns_and_calls_appear_as_they_happen(page: Page, running: Any, sdk: An
     expect(page.locator(".call", has_text="slow_search")).to_have_count(1)
 
 
+def test_each_turn_finds_its_window(page: Page, running: Any, sdk: Any) -> None:
+    """Turns of two windows come at once: each stands once, rendered, in the window that it belongs to."""
+    _open(page, running)
+    for index in range(1, 53):
+        running.turn("assistant", f"Turn **{index}**.")
+    sdk.flush()
+    expect(page.locator("article.draft")).to_have_count(0)
+    expect(page.locator("article.turn")).to_have_count(53)
+    expect(page.locator('.window[data-first="0"] #turn-49 strong', has_text="49")).to_be_attached()
+    expect(page.locator('.window[data-first="50"] #turn-50 strong', has_text="50")).to_be_attached()
+
+
 def test_a_turn_is_read_while_it_is_written(page: Page, running: Any, sdk: Any) -> None:
     _open(page, running)
     with running.turn_stream("assistant") as turn:

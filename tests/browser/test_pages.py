@@ -21,6 +21,7 @@ PAGES = {
     "trace": "/sessions/{shop}",
     "failed": "/sessions/{failed}",
     "right-to-left": "/sessions/{foreign}",
+    "called": "/sessions/{called}",
     "long": "/sessions/{long}?turn=15555#turn-15555",
     "tools": "/sessions/{shop}/tools",
     "timeline": "/sessions/{shop}/timeline",
@@ -33,6 +34,9 @@ PAGES = {
     "ledger": "/ledger",
     "exports": "/exports",
     "audit": "/audit",
+    "webhooks": "/webhooks",
+    "webhook": "/webhooks/{hook}",
+    "new-webhook": "/webhooks/new",
     "keys": "/keys",
     "not-there": "/sessions/00000000-0000-4000-8000-000000000000",
 }
@@ -48,27 +52,42 @@ _TOO_WIDE = """() => {
     .slice(0, 8).map((element) => `${element.tagName}.${element.getAttribute("class")} ${right(element)}`);
 }"""
 
+#: On a wide screen every table of ours fits its place, and every card what is in it.
+_CUT_OFF = """() => [...document.querySelectorAll(".scroll, .card")]
+  .filter((box) => box.scrollWidth > box.clientWidth + 1 && !box.querySelector(".audit, .waterfall"))
+  .map((box) => `${box.className} ${box.ariaLabel} ${box.scrollWidth} > ${box.clientWidth}`)"""
+
 
 def _where(name: str, world: Any) -> str:
     return PAGES[name].format(**vars(world))
 
 
+def _serious(page: Page, options: dict[str, Any]) -> list[Any]:
+    found = Axe().run(page, options={"resultTypes": ["violations"], **options}).response["violations"]
+    return [
+        (violation["id"], node["target"], node["failureSummary"])
+        for violation in found
+        if violation["impact"] in ("serious", "critical")
+        for node in violation["nodes"][:3]
+    ]
+
+
+#: What axe looks for: everything in the first theme; in the second the same document has other colours alone.
+RULES: tuple[dict[str, Any], ...] = ({}, {"runOnly": ["color-contrast"]})
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_no_reader_is_shut_out_and_it_looks_well(page: Page, world: Any, artefacts: Path, name: str) -> None:
     """axe finds nothing serious in either theme, nothing scrolls sideways, and people can look at it."""
-    axe = Axe()
-    for scheme in SCHEMES:
+    page.emulate_media(reduced_motion="reduce")
+    page.goto(_where(name, world))
+    if page.locator(".facets").count():
+        page.locator(".facets section").first.wait_for()
+    for scheme, rules in zip(SCHEMES, RULES, strict=True):
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         page.set_viewport_size(WIDE)
-        page.goto(_where(name, world))
-        found = axe.run(page, options={"resultTypes": ["violations"]}).response["violations"]
-        serious = [
-            (violation["id"], node["target"], node["failureSummary"])
-            for violation in found
-            if violation["impact"] in ("serious", "critical")
-            for node in violation["nodes"][:3]
-        ]
-        assert not serious, (scheme, serious)
+        assert not _serious(page, rules), scheme
+        assert not page.evaluate(_CUT_OFF), "a table or a card is wider than its place"
         page.screenshot(path=artefacts / f"{name}-wide-{scheme}.png")
         page.set_viewport_size(NARROW)
         assert not page.evaluate(_TOO_WIDE), "it scrolls sideways"
@@ -76,14 +95,14 @@ def test_no_reader_is_shut_out_and_it_looks_well(page: Page, world: Any, artefac
 
 
 def test_the_sign_in_page_too(stack: Stack, browser: Browser, artefacts: Path) -> None:
-    for scheme in SCHEMES:
-        context = browser.new_context(base_url=stack.api_url, color_scheme=scheme)
-        page = context.new_page()
-        page.goto("/signin")
-        found = Axe().run(page).response["violations"]
-        assert not [violation for violation in found if violation["impact"] in ("serious", "critical")]
+    context = browser.new_context(base_url=stack.api_url)
+    page = context.new_page()
+    page.goto("/signin")
+    for scheme, rules in zip(SCHEMES, RULES, strict=True):
+        page.emulate_media(color_scheme=scheme)
+        assert not _serious(page, rules), scheme
         page.screenshot(path=artefacts / f"signin-{scheme}.png")
-        context.close()
+    context.close()
 
 
 def test_the_overview_leads_to_the_lists_that_explain_it(page: Page, world: Any) -> None:
@@ -195,7 +214,7 @@ def test_a_reader_sees_no_more_than_a_reader(
     page.goto("/sessions")
     expect(page.get_by_role("heading", name="No sessions yet")).to_be_visible()
     assert page.locator("nav[aria-label=Pages] a").all_inner_texts() == ["Overview", "Sessions", "Budgets"]
-    for path in ("/audit", "/keys", "/exports", "/budgets/new", "/ledger"):
+    for path in ("/audit", "/keys", "/exports", "/budgets/new", "/ledger", "/webhooks", "/webhooks/new"):
         answer = page.goto(path)
         assert answer is not None
         assert answer.status == 403, path
@@ -234,18 +253,6 @@ def test_the_theme_is_kept(page: Page) -> None:
     page.reload()
     assert page.locator("html").get_attribute("data-theme") == "dark"
     assert page.evaluate("getComputedStyle(document.body.parentElement).backgroundColor") != light
-
-
-def test_everything_is_reached_by_keyboard(page: Page, world: Any) -> None:
-    page.goto(f"/sessions/{world.shop}")
-    page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
-    page.keyboard.press("Enter")
-    reached = set()
-    for _ in range(40):
-        page.keyboard.press("Tab")
-        reached.add(page.evaluate("(document.activeElement.textContent || document.activeElement.id).trim()"))
-    assert {"Message Trace", "Timeline", "find", "Exact text"} <= reached
 
 
 def test_pages_can_be_read_without_a_script(stack: Stack, browser: Browser, signed_in: Any, world: Any) -> None:

@@ -22,6 +22,21 @@ def test_the_header(page: Page, world: Any) -> None:
     assert header.get_by_role("button", name="Terminate Session").count() == 0
 
 
+def test_the_header_leads_to_those_around_it(page: Page, world: Any) -> None:
+    page.goto(f"/sessions/{world.called}")
+    expect(page.locator("#header h1 a")).to_have_attribute("href", "https://agents.example/greeter")
+    page.get_by_role("link", name=f"called by {world.caller[:8]}").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("planner")
+    page.get_by_role("link", name="called 1 session", exact=True).click()
+    expect(page.locator("tr[data-session]")).to_have_count(1)
+    expect(page.locator(f"#s-{world.called}")).to_be_visible()
+    for link in ("workflow onboarding", "run run 7"):
+        page.goto(f"/sessions/{world.caller}")
+        page.get_by_role("link", name=link, exact=True).click()
+        expect(page.locator(f"#s-{world.caller}")).to_be_visible()
+        expect(page.locator(".chip")).to_have_count(1)
+
+
 def test_a_failure_says_why(page: Page, world: Any) -> None:
     page.goto(f"/sessions/{world.failed}")
     expect(page.locator("#header .note.bad")).to_contain_text("RuntimeError the repository is gone")
@@ -33,6 +48,8 @@ def test_the_trace(page: Page, world: Any) -> None:
     assert [turn.locator("header strong").inner_text() for turn in turns.all()] == [
         "System", "User", "Assistant", "Tool", "Assistant",
     ]  # fmt: skip
+    icons = "(turns) => turns.map((turn) => turn.querySelector('header use').getAttribute('href'))"
+    assert turns.evaluate_all(icons) == ["#i-gear", "#i-user", "#i-agent", "#i-tool", "#i-agent"]
     asked = page.locator("#turn-1 .body")
     expect(asked.locator("strong")).to_have_text("order")
     expect(asked.locator("table td").first).to_have_text("1")
@@ -60,6 +77,15 @@ def test_a_long_message_is_folded_until_it_is_asked_for(page: Page, world: Any) 
     assert folded["height"] < 300 < whole["height"]
 
 
+def test_a_turn_has_an_address_of_its_own(page: Page, world: Any) -> None:
+    page.goto(f"/sessions/{world.shop}")
+    page.locator("#turn-3 .permalink").click()
+    expect(page.locator("#turn-3")).to_have_class(re.compile("here"))
+    assert page.url.endswith(f"/sessions/{world.shop}?turn=3#turn-3")
+    page.go_back()
+    assert page.url.endswith(f"/sessions/{world.shop}")
+
+
 def test_a_marker_leads_to_the_whole_call(page: Page, world: Any) -> None:
     page.goto(f"/sessions/{world.shop}")
     page.locator(".call", has_text="get_order").click()
@@ -76,6 +102,8 @@ def test_tool_calls_say_how_they_ended(page: Page, world: Any) -> None:
     expect(timeout.locator(".badge")).to_have_text("TIMEOUT")
     expect(timeout).to_contain_text("after the configured 5.0 s: the billing server did not answer")
     expect(timeout).to_contain_text("billing")
+    registry = timeout.locator("header a").first
+    expect(registry).to_have_attribute("href", "https://registry.example/billing/refund")
     error = page.locator("article.tool", has_text="mailbox is full")
     expect(error.locator(".badge")).to_have_text("ERROR")
     expect(error).to_contain_text("local tool")

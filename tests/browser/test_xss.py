@@ -21,6 +21,7 @@ PATHS = [
     "/",
     "/budgets",
     "/ledger",
+    "/audit",
 ]
 
 

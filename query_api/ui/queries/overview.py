@@ -15,7 +15,10 @@ class OpenNow(Query):
     """One row: how many sessions run, wait for an approval, are stalled."""
 
     def render(self, statement: Statement) -> str:
-        rows = statement.rows("sessions FINAL", MARKS["open"].sql)
+        is_open = MARKS["open"].sql
+        # FINAL over those alone of which some version was open, not over every session there is.
+        some = f"session_id IN (SELECT session_id FROM {statement.rows('sessions', is_open)})"
+        rows = statement.rows("sessions FINAL", is_open, some)
         return (
             "SELECT countIf(status = 'RUNNING') AS running, countIf(status = 'PENDING_APPROVAL') AS pending,\n"
             f"  countIf({MARKS['stalled'].sql}) AS stalled\nFROM {rows}"

@@ -7,16 +7,22 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from procurator.events import TOKEN_BUCKETS
 from procurator.query_api.queries.base import Query, Statement
 
 ERRORS_MAX = 500
 HITS_MAX = 200
 MARKERS_MAX = 2_000
+#: Of turns that share their indexes no more are shown.
+TURNS_MAX = 1_000
 _SNIPPET_CHARS = 160
+_IS_TURN, IS_CALL = "kind = 'TurnRecorded'", "kind = 'ModelCallCompleted'"
 
 
 @dataclass(frozen=True, kw_only=True)
-class _OfSession(Query):
+class OfSession(Query):
+    """A question about one session."""
+
     session_id: UUID
 
     def is_session(self, statement: Statement) -> str:
@@ -24,21 +30,75 @@ class _OfSession(Query):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TraceExtent(_OfSession):
-    """One row: how many turns, the highest index, and per log the highest leaf of the session."""
+class TraceExtent(OfSession):
+    """One row per log, the first to be shown: how many turns, the highest index, the last offset."""
 
     def render(self, statement: Statement) -> str:
         rows = statement.rows("events", self.is_session(statement))
         return (
             "SELECT countIf(counted AND kind = 'TurnRecorded') AS turns,\n"
             "  maxIf(ifNull(turn_index, 0), counted AND kind = 'TurnRecorded') AS last_turn,\n"
-            "  count() AS entries, log_id, max(leaf_index) AS last_leaf\n"
+            "  log_id, max(offset) AS last_offset\n"
             f"FROM {rows}\nGROUP BY log_id ORDER BY log_id"
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class ToolMarkers(_OfSession):
+class Children(OfSession):
+    """One row: how many sessions this one started over A2A."""
+
+    def render(self, statement: Statement) -> str:
+        parent = statement.bind("session_id", "UUID", str(self.session_id))
+        rows = statement.rows("sessions", f"parent_session_id = {parent}")
+        return f"SELECT uniqExact(session_id) AS started FROM {rows}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowTurns(OfSession):
+    """Turns ``first`` to ``last`` as `ListTurns` has them, in its order, each text cut after ``chars`` characters.
+
+    ``content_chars`` and ``thinking_chars`` count those of the whole texts.
+    """
+
+    first: int
+    last: int
+    chars: int
+
+    def render(self, statement: Statement) -> str:
+        first, last = statement.bind("first", "UInt32", self.first), statement.bind("last", "UInt32", self.last)
+        window = (self.is_session(statement), "counted", f"turn_index BETWEEN {first} AND {last}")
+        chars = statement.bind("chars", "UInt32", self.chars)
+        texts = ",\n    ".join(
+            f"substringUTF8(events.{text}, 1, {chars}) AS {text}, lengthUTF8(events.{text}) AS {text}_chars"
+            for text in ("content", "thinking")
+        )
+        sums = ", ".join(f"sum(events.{bucket}) AS {bucket}" for bucket in TOKEN_BUCKETS)
+        return (
+            "SELECT turn.*, nullIf(calls.provider, '') AS provider, nullIf(calls.model, '') AS model,\n"
+            f"  {', '.join(f'calls.{bucket}' for bucket in TOKEN_BUCKETS)},\n"
+            "  calls.model_calls, calls.unpriced_calls, calls.cost_usd,\n"
+            "  arrayDistinct(arrayConcat(turn.own, calls.estimated)) AS estimated\n"
+            "FROM (\n"
+            "  SELECT turn_index, log_id, offset, role, occurred_at AS timestamp, tool_call_id, model_call_id,\n"
+            f"    {texts}, estimated AS own\n"
+            f"  FROM {statement.rows('events', *window, _IS_TURN)}\n"
+            f"  ORDER BY turn_index, log_id, offset LIMIT {TURNS_MAX}\n"
+            ") AS turn\n"
+            "LEFT JOIN (\n"
+            "  SELECT turn_index, count() AS model_calls,\n"
+            "    argMax(events.provider, (log_id, offset)) AS provider,\n"
+            f"    argMax(events.model, (log_id, offset)) AS model, {sums},\n"
+            "    sum(events.cost_usd) AS cost_usd, countIf(events.cost_usd IS NULL) AS unpriced_calls,\n"
+            "    groupUniqArrayArray(events.estimated) AS estimated\n"
+            f"  FROM {statement.rows('events', *window, IS_CALL)}\n"
+            "  GROUP BY turn_index\n"
+            ") AS calls ON calls.turn_index = turn.turn_index\n"
+            "ORDER BY turn.turn_index, turn.log_id, turn.offset"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolMarkers(OfSession):
     """Tool calls that turns ``first`` to ``last`` triggered, without bodies, in ledger order."""
 
     first: int
@@ -66,7 +126,7 @@ class ToolMarkers(_OfSession):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Errors(_OfSession):
+class Errors(OfSession):
     """What went wrong, in ledger order: calls that ended badly, and the turn they belong to."""
 
     def render(self, statement: Statement) -> str:
@@ -93,7 +153,7 @@ class Errors(_OfSession):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hits(_OfSession):
+class Hits(OfSession):
     """Turns and tool calls whose text has ``text`` in it, whatever its case, with what stands around it."""
 
     text: str
@@ -112,7 +172,7 @@ class Hits(_OfSession):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExactText(_OfSession):
+class ExactText(OfSession):
     """The exact text of one record: ``content`` (of a call its input or output) or ``thinking``."""
 
     log_id: str
@@ -126,72 +186,12 @@ class ExactText(_OfSession):
         return f"SELECT {'thinking' if self.thinking else 'content'} AS text FROM {rows} LIMIT 1"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Spans(_OfSession):
-    """Model and tool calls without bodies, from ``skip`` on, in the order of their first record."""
-
-    limit: int
-    skip: int = 0
-
-    def render(self, statement: Statement) -> str:
-        kinds = "kind IN ('ToolCallStarted', 'ToolCallCompleted', 'ModelCallStarted', 'ModelCallCompleted')"
-        rows = statement.rows("events", self.is_session(statement), "counted", kinds)
-        limit, skip = statement.bind("limit", "UInt32", self.limit + 1), statement.bind("skip", "UInt32", self.skip)
-        return (
-            "SELECT startsWith(kind, 'Model') AS is_model,\n"
-            "  if(is_model, ifNull(model_call_id, ''), ifNull(tool_call_id, '')) AS call_id,\n"
-            "  minIf(events.occurred_at, endsWith(kind, 'Started')) AS began,\n"
-            "  maxIf(events.occurred_at, endsWith(kind, 'Completed')) AS ended,\n"
-            "  countIf(endsWith(kind, 'Started')) AS starts, countIf(endsWith(kind, 'Completed')) AS completions,\n"
-            "  max(events.status) AS call_status, max(events.latency_ms) AS latency, max(events.tool_name) AS tool,\n"
-            "  argMax(events.model, offset) AS model_name, sum(events.cost_usd) AS cost,\n"
-            f"  {_TOKENS} AS tokens, min(events.turn_index) AS turn, any(events.error_message) AS message,\n"
-            "  log_id AS log, min(events.offset) AS place\n"
-            f"FROM {rows}\nGROUP BY is_model, call_id, log\nORDER BY log, place LIMIT {limit} OFFSET {skip}"
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class CostByModel(_OfSession):
-    """Tokens and cost by provider, model and price, the dearest first."""
-
-    def render(self, statement: Statement) -> str:
-        rows = statement.rows("events", self.is_session(statement), "counted", "kind = 'ModelCallCompleted'")
-        buckets = ",\n  ".join(f"sum(events.{name}) AS {name}" for name in _BUCKETS)
-        return (
-            f"SELECT provider, model, price_version, count() AS calls,\n  {buckets},\n"
-            "  sum(events.cost_usd) AS cost, countIf(events.cost_usd IS NULL) AS unpriced_calls,\n"
-            "  sum(events.reported_cost_usd) AS reported, groupUniqArrayArray(events.estimated) AS guesses\n"
-            f"FROM {rows}\nGROUP BY provider, model, price_version ORDER BY cost DESC NULLS LAST, calls DESC"
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class CostByTurn(_OfSession):
-    """The dearest turns: tokens and cost of the model calls that name them."""
-
-    limit: int = 50
-
-    def render(self, statement: Statement) -> str:
-        rows = statement.rows("events", self.is_session(statement), "counted", "kind = 'ModelCallCompleted'")
-        limit = statement.bind("limit", "UInt32", self.limit)
-        return (
-            f"SELECT turn_index AS turn, count() AS calls, {_TOKENS} AS tokens,\n"
-            "  sum(events.cost_usd) AS cost, countIf(events.cost_usd IS NULL) AS unpriced_calls\n"
-            f"FROM {rows}\nGROUP BY turn ORDER BY cost DESC NULLS LAST, tokens DESC LIMIT {limit}"
-        )
-
-
 def _around(column: str, text: str) -> str:
     begin = f"greatest(1, toInt64(positionCaseInsensitiveUTF8({column}, {text})) - 60)"
     return f"substringUTF8({column}, {begin}, {_SNIPPET_CHARS})"
 
 
-_BUCKETS = ("input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
-_TOKENS = f"sum({' + '.join(f'events.{name}' for name in _BUCKETS)})"
-
-
-def row_of(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def extent_of(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the extent of a session's first log; zeros when it has no entries."""
-    empty = {"turns": 0, "last_turn": 0, "entries": 0, "log_id": "", "last_leaf": -1}
+    empty = {"turns": 0, "last_turn": 0, "log_id": "", "last_offset": -1}
     return rows[0] if rows else empty

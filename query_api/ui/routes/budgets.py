@@ -18,6 +18,7 @@ from procurator.query_api.problems import Problem
 from procurator.query_api.routes import budgets as api
 from procurator.query_api.routes.common import InService, NoParameters
 from procurator.query_api.services import Services
+from procurator.query_api.ui.forms import wrong_fields
 from procurator.query_api.ui.in_process import answered
 from procurator.query_api.ui.page import PageRoute, Viewer
 from procurator.query_api.ui.views.charts import spend_line
@@ -57,7 +58,7 @@ async def define(request: Request, access: Writer, services: InService) -> Respo
     try:
         made = answered(await api.define_budget(access, services, BudgetBody(**given)))
     except Problem as problem:
-        return _again(request, access, given, None, problem)
+        return _form(request, access, given, None, wrong_fields(problem))
     return RedirectResponse(f"/budgets/{made['budget_id']}", HTTPStatus.SEE_OTHER)
 
 
@@ -92,7 +93,7 @@ async def change(request: Request, access: Writer, services: InService, budget_i
     try:
         await api.change_budget(access, services, budget_id, BudgetBody(**{**fixed, **given}))
     except Problem as problem:
-        return _again(request, access, {**before, **given}, budget_id, problem)
+        return _form(request, access, {**before, **given}, budget_id, wrong_fields(problem))
     return RedirectResponse(f"/budgets/{budget_id}", HTTPStatus.SEE_OTHER)
 
 
@@ -134,16 +135,12 @@ def _document(form: FormData, *, is_new: bool) -> dict[str, Any]:
     return {**{name: text for name, text in texts.items() if text}, "thresholds": thresholds, **switches}
 
 
-def _again(
-    request: Request, access: Access, given: dict[str, Any], budget_id: UUID | None, problem: Problem
-) -> Response:
-    if problem.status != HTTPStatus.UNPROCESSABLE_ENTITY:
-        raise problem
-    return _form(request, access, given, budget_id, problem.document.errors)
-
-
 def _form(
-    request: Request, access: Access, values: dict[str, Any], budget_id: UUID | None, errors: Any = ()
+    request: Request,
+    access: Access,
+    values: dict[str, Any],
+    budget_id: UUID | None,
+    errors: dict[str, str] | None = None,
 ) -> Response:
     thresholds = [*values.get("thresholds", ())]
     thresholds += [{"fraction": "", "action": "NOTIFY"}] * max(1, _THRESHOLDS_SHOWN - len(thresholds))
@@ -155,6 +152,6 @@ def _form(
         values=values,
         thresholds=thresholds,
         budget_id=budget_id,
-        errors={error.field: error.message for error in errors},
+        errors=errors or {},
         **_CHOICES,
     )

@@ -11,9 +11,10 @@ from starlette.datastructures import FormData
 from procurator.access import Permission
 from procurator.query_api.auth import Access, requires
 from procurator.query_api.models.keys import KeyBody, KeyModel, NewKey
-from procurator.query_api.problems import FieldProblem, Problem
+from procurator.query_api.problems import Problem
 from procurator.query_api.routes import keys as api
 from procurator.query_api.routes.common import InService, NoParameters
+from procurator.query_api.ui.forms import names_in, wrong_fields
 from procurator.query_api.ui.in_process import answered
 from procurator.query_api.ui.page import PageRoute, Viewer
 
@@ -37,13 +38,9 @@ async def make(request: Request, access: Writer, services: InService) -> Respons
     form = await request.form()
     try:
         made = NewKey.model_validate(answered(await api.make_key(access, services, _body(form))))
-    except ValidationError as error:
-        errors = [FieldProblem(field=str(item["loc"][0]), message=item["msg"]) for item in error.errors()]
-        return _page(request, access, HTTPStatus.UNPROCESSABLE_ENTITY, values=form, errors=errors)
-    except Problem as problem:
-        if problem.status != HTTPStatus.UNPROCESSABLE_ENTITY:
-            raise
-        return _page(request, access, problem.status, values=form, errors=problem.document.errors)
+    except (ValidationError, Problem) as error:
+        wrong = wrong_fields(error)
+        return _page(request, access, HTTPStatus.UNPROCESSABLE_ENTITY, values=form, errors=wrong)
     return _page(request, access, made=made)
 
 
@@ -61,7 +58,7 @@ def _body(form: FormData) -> KeyBody:
     given: dict[str, Any] = {
         "name": form.get("name", ""),
         "permissions": form.getlist("permissions"),
-        "owner_team_ids": [team.strip() for team in str(form.get("owner_team_ids", "")).split(",") if team.strip()],
+        "owner_team_ids": names_in(form.get("owner_team_ids")),
         "org_id": str(form.get("org_id", "")).strip() or None,
         "expires_in_days": str(form.get("expires_in_days", "")).strip() or None,
     }
@@ -71,7 +68,7 @@ def _body(form: FormData) -> KeyBody:
 def _page(
     request: Request, access: Access, status: HTTPStatus = HTTPStatus.OK, values: Any = None, **context: Any
 ) -> Response:
-    shown = {"keys": None, "made": None, "errors": [], **context}
+    shown = {"keys": None, "made": None, "errors": {}, **context}
     return Viewer(request, access.principal).page(
         "keys.html", status, active="keys", values=values or {}, permissions=list(Permission), **shown
     )

@@ -8,17 +8,18 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Form, Request, Response
 from fastapi.responses import RedirectResponse
 
-from procurator.access import Permission
+from procurator.access import Permission, Scope
 from procurator.query_api.auth import Access, requires
 from procurator.query_api.models.sessions import SessionDetail
 from procurator.query_api.models.termination import Decision, Reason
 from procurator.query_api.routes import termination
 from procurator.query_api.routes.common import InService
 from procurator.query_api.services import Services
-from procurator.query_api.ui.page import PageRoute, Viewer
-from procurator.query_api.ui.queries.trace import CostByModel, CostByTurn, Hits, Spans
+from procurator.query_api.ui.page import PageRoute, Viewer, made_while
+from procurator.query_api.ui.queries.calls import CostByModel, CostByTurn, Spans
+from procurator.query_api.ui.queries.trace import Errors, Hits, TraceExtent, extent_of
 from procurator.query_api.ui.routes.session_parts import read_window
-from procurator.query_api.ui.session_shell import Read, extent_of, head_of, page_of
+from procurator.query_api.ui.session_shell import Read, head_of, page_of
 from procurator.query_api.ui.views import timeline, trace
 
 router = APIRouter(prefix="/sessions/{session_id}", route_class=PageRoute)
@@ -39,15 +40,18 @@ async def trace_page(
     view: str = "",
 ) -> Response:
     """The message trace: the window with ``turn``, the others as they are scrolled to."""
-    head, extent = await asyncio.gather(head_of(access, services, session_id), extent_of(access, services, session_id))
-    first = trace.window_of(min(turn, extent["last_turn"]) if turn is not None else 0)
     exact = view == "exact"
-    shown, hits = await asyncio.gather(
-        read_window(services, access.scope, session_id, first, exact), _hits(access, services, session_id, find)
+    head, (extent, shown), errors, hits = await asyncio.gather(
+        head_of(access, services, session_id),
+        _window_with(services, access.scope, session_id, turn, exact),
+        services.store.rows(Errors(scope=access.scope, session_id=session_id)),
+        _hits(access, services, session_id, find),
     )
+    if extent["last_offset"] < head["session"].as_of_offset:  # it came meanwhile, and live goes on after it
+        extent, shown = await _window_with(services, access.scope, session_id, turn, exact)
     return await page_of(
         request, access, head, "trace", window=shown, windows=trace.windows(extent["last_turn"]), extent=extent,
-        turns_a_window=trace.WINDOW_TURNS, find=find, hits=hits, exact=exact, turn=turn,
+        turns_a_window=trace.WINDOW_TURNS, errors=errors, find=find, hits=hits, exact=exact, turn=turn,
     )  # fmt: skip
 
 
@@ -94,9 +98,10 @@ async def proof_page(request: Request, access: Read, services: InService, sessio
 async def header_part(request: Request, access: Read, services: InService, session_id: UUID) -> Response:
     """The header alone, for a page that is open while the session runs."""
     head = await head_of(access, services, session_id)
-    await access.shown(owner_team_id=head["session"].owner_team_id)
-    viewer = Viewer(request, access.principal)
-    return viewer.fragment("session_header.html", **head)
+    return await made_while(
+        access.shown(owner_team_id=head["session"].owner_team_id),
+        lambda: Viewer(request, access.principal).fragment("session_header.html", **head),
+    )
 
 
 @router.post("/terminate")
@@ -124,6 +129,15 @@ async def deny(
     """Deny one request."""
     await termination.deny(access, services, session_id, Decision(reason="", approval_id=approval_id))
     return RedirectResponse(f"/sessions/{session_id}", HTTPStatus.SEE_OTHER)
+
+
+async def _window_with(
+    services: Services, scope: Scope, session_id: UUID, turn: int | None, exact: bool
+) -> tuple[dict[str, Any], trace.Window]:
+    """Return how far the trace goes, and the window with ``turn``, which is at least as new."""
+    extent = extent_of(await services.store.rows(TraceExtent(scope=scope, session_id=session_id)))
+    first = trace.window_of(min(turn or 0, extent["last_turn"]))
+    return extent, await read_window(services, scope, session_id, first, exact)
 
 
 async def _hits(access: Access, services: Services, session_id: UUID, find: str) -> list[dict[str, Any]]:

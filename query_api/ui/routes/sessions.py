@@ -4,7 +4,7 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
-from fastapi.responses import RedirectResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import ValidationError
 
 from procurator.access import Permission
@@ -17,7 +17,7 @@ from procurator.query_api.routes.common import InService, PageParameters
 from procurator.query_api.routes.filters import FilterParameters
 from procurator.query_api.search import SearchError, SessionFilter, parse, render
 from procurator.query_api.ui.in_process import answered
-from procurator.query_api.ui.page import PageRoute, Viewer
+from procurator.query_api.ui.page import PageRoute, Viewer, made_while
 from procurator.query_api.ui.views import sessions as view
 
 router = APIRouter(route_class=PageRoute)
@@ -64,15 +64,17 @@ async def _found(
     by, order = view.sorting(sort)
     query = ListSessions(scope=access.scope, search=search, sort=by, order=order)
     rows, following = await api.found_page(services, query, PageParameters(limit=ROWS, cursor=cursor))
-    await access.shown(item_count=len(rows), filter={"q": render(search), "sort": by, "order": order})
-    return _page(
-        viewer,
-        render(search),
-        search,
-        sort=sort,
-        rows=[FoundSession.model_validate(row) for row in rows],
-        next_href=view.address(search, sort, following) if following else None,
-        paged=cursor is not None,
+    return await made_while(
+        access.shown(item_count=len(rows), filter={"q": render(search), "sort": by, "order": order}),
+        lambda: _page(
+            viewer,
+            render(search),
+            search,
+            sort=sort,
+            rows=[FoundSession.model_validate(row) for row in rows],
+            next_href=view.address(search, sort, following) if following else None,
+            paged=cursor is not None,
+        ),
     )
 
 
@@ -98,7 +100,7 @@ def _search(viewer: Viewer) -> SessionFilter:
 
 def _page(
     viewer: Viewer, query: str, search: SessionFilter, status: HTTPStatus = HTTPStatus.OK, **context: Any
-) -> Response:
+) -> HTMLResponse:
     sort = context.pop("sort", "")
     shown = {
         "problem": None,

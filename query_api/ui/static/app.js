@@ -22,6 +22,10 @@ if (zone && cookie("zone") !== zone) {
   if (cookie("zone") === zone && root.dataset.zone !== zone && document.querySelector("time")) location.reload();
 }
 
+// On a narrow screen the pages stand in a row that scrolls.
+const current = document.querySelector(".side [aria-current]");
+if (current) current.closest(".side").scrollLeft = current.offsetLeft - 60;
+
 const THEMES = ["", "light", "dark"];
 document.querySelector("[data-theme-toggle]")?.addEventListener("click", () => {
   const next = THEMES[(THEMES.indexOf(root.dataset.theme ?? "") + 1) % THEMES.length];

@@ -18,6 +18,7 @@ export function money(usd) {
 
 export function duration(ms) {
   if (ms === null) return DASH;
+  if (ms > 0 && ms < 1) return "<1 ms";
   if (ms < 1000) return `${Math.round(ms)} ms`;
   const seconds = ms / 1000;
   if (seconds < 60) return `${seconds.toFixed(1)} s`;

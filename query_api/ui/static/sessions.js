@@ -53,12 +53,9 @@ function update(row, session) {
 }
 
 function announce(fresh) {
-  let note = document.getElementById("fresh");
-  if (!note) {
-    note = el("a", { id: "fresh", class: "button", href: location.href });
-    table.closest(".scroll").before(note);
-  }
+  const note = document.getElementById("fresh"); // its place is kept: nothing moves when it appears
   note.textContent = `${fresh.size} new session${fresh.size === 1 ? "" : "s"}: show`;
+  note.hidden = false;
 }
 
 function live() {

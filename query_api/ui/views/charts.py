@@ -67,4 +67,4 @@ def spend_line(history: Sequence[BudgetStatusModel], width: int = 600, height: i
 
 
 def _instant(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -28,14 +28,17 @@ class Integrity:
     detail: str
 
 
-def integrity(session: SessionDetail, last_leaf: int, signed_size: int | None) -> Integrity:
-    """Return the badge: whether a checkpoint covers every entry so far, and whether numbers are missing."""
+def integrity(session: SessionDetail, signed_offset: int | None) -> Integrity:
+    """Return the badge: whether a checkpoint covers every event so far, and whether numbers are missing.
+
+    ``signed_offset`` is the first of the session's log that no checkpoint covers, None without a checkpoint.
+    """
     lost = session.missing_events + session.dropped_events
     if lost:
         return Integrity("warn", "Incomplete", f"{lost} events are missing: their sequence numbers never came")
-    if signed_size is None:
+    if signed_offset is None:
         return Integrity("muted", "Unsigned", "nothing can be said yet: no signed checkpoint is at hand")
-    if last_leaf >= signed_size:
+    if session.as_of_offset >= signed_offset:
         return Integrity("muted", "Signing", "the newest entries are signed within seconds")
     return Integrity("good", "Signed", "a signed checkpoint covers every entry; the tab Proof recomputes it here")
 

@@ -12,9 +12,9 @@ from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from procurator.query_api.queries.sessions import Order, Sort
-from procurator.query_api.search import SearchError, SessionFilter, render
+from procurator.query_api.search import SearchError, SessionFilter, parse, render
 from procurator.query_api.search.filter import Term
-from procurator.query_api.search.terms import AnyOf, Compare, Operator
+from procurator.query_api.search.terms import AnyOf, Compare, Operator, ToolEnded
 
 STARTED = "started"
 #: Columns of the table that sort: title, name of the order, whether numbers stand in it.
@@ -26,6 +26,7 @@ _COLUMNS = (
     ("Cost", "cost", True),
 )
 _VALUES_SHOWN = 8
+_FAILED = ("ERROR", "TIMEOUT")
 _FACETS = {"status": "Status", "agent": "Agent", "owner_team": "Team", "model": "Model", "tool": "Tool"}
 
 
@@ -69,6 +70,16 @@ def address(search: SessionFilter, sort: str = "", cursor: str | None = None) ->
     parameters = {"q": render(search), "sort": sort, "cursor": cursor or ""}
     query = urlencode({name: value for name, value in parameters.items() if value})
     return f"/sessions?{query}" if query else "/sessions"
+
+
+def listed(text: str = "", sort: str = "", **names: str) -> str:
+    """Return the address of the list of what ``text`` asks, of sessions with exactly these values."""
+    return address(SessionFilter.of(**names) & parse(text), sort)
+
+
+def failing(tool: str, text: str) -> str:
+    """Return the address of the list of what ``text`` asks, of sessions in which a call of ``tool`` failed."""
+    return address(SessionFilter((ToolEnded(tool, _FAILED),)) & parse(text))
 
 
 def chips(search: SessionFilter, sort: str) -> list[Chip]:

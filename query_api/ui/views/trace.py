@@ -82,22 +82,25 @@ def window(first: int, turns: list[dict[str, Any]], markers: list[dict[str, Any]
         # Of two turns with one index the first has the markers: they stand once.
         own = by_turn.pop(turn.turn_index, [])
         plain = exact or turn.role in ("TOOL", "SYSTEM")
-        thinking = None if not turn.thinking else body(turn.thinking, exact=exact)
-        items.append(Item(turn, body(turn.content, exact=exact, plain=plain), thinking, own))
+        thinking = body(turn.thinking, row["thinking_chars"], exact=exact) if turn.thinking else None
+        items.append(Item(turn, body(turn.content, row["content_chars"], exact=exact, plain=plain), thinking, own))
     return Window(first, items, [marker for rest in by_turn.values() for marker in rest])
 
 
 def payload(text: str | None) -> Body | None:
     """Return a tool's input or output, JSON text, ready to show."""
-    return None if text is None else body(text, plain=True, begins='{["')
+    return None if text is None else body(text, len(text), plain=True, begins='{["')
 
 
-def body(text: str, *, exact: bool = False, plain: bool = False, begins: str = "{[") -> Body:
-    """Return a text ready to show: JSON as a tree, else Markdown unless ``plain``, else as it is."""
-    cut = len(text) > SHOWN_CHARS_MAX
-    shown = text[:SHOWN_CHARS_MAX] if cut else text
+def body(text: str, chars: int, *, exact: bool = False, plain: bool = False, begins: str = "{[") -> Body:
+    """Return a text ready to show: JSON as a tree, else Markdown unless ``plain``, else as it is.
+
+    ``chars`` counts the whole text, of which ``text`` is at least the first `SHOWN_CHARS_MAX` characters.
+    """
+    cut = chars > SHOWN_CHARS_MAX
+    shown = text[:SHOWN_CHARS_MAX]
     html = None
     if not exact and not cut:
-        html = tree(text, begins) or (None if plain else to_html(text))
-    folded = len(text) > FOLD_CHARS or text.count("\n") >= FOLD_LINES
-    return Body(shown, html, folded, cut, len(text))
+        html = tree(shown, begins) or (None if plain else to_html(shown))
+    folded = chars > FOLD_CHARS or shown.count("\n") >= FOLD_LINES
+    return Body(shown, html, folded, cut, chars)

@@ -37,6 +37,7 @@ def test_exact_money_keeps_every_digit() -> None:
     [
         (None, "–"),
         (0, "0 ms"),
+        (0.4, "<1 ms"),
         (840.4, "840 ms"),
         (4200, "4.2 s"),
         (192_000, "3 min 12 s"),

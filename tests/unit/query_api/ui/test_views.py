@@ -2,11 +2,13 @@
 
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from procurator.query_api.search import SearchError, SessionFilter, parse, render
+from procurator.query_api.search.terms import ToolEnded
 from procurator.query_api.ui.formats import Clock, integer
 from procurator.query_api.ui.views import charts, sessions, timeline, trace
 
@@ -15,8 +17,11 @@ _NOW = datetime(2026, 11, 22, 19, 0, 0, tzinfo=UTC)
 
 def _turn(index: int, role: str = "ASSISTANT", content: str = "text", **fields: Any) -> dict[str, Any]:
     empty = dict.fromkeys(("thinking", "tool_call_id", "model_call_id", "provider", "model", "cost_usd"))
+    thinking = fields.get("thinking")
     return {
         **empty,
+        "content_chars": len(content),
+        "thinking_chars": None if thinking is None else len(thinking),
         "turn_index": index,
         "role": role,
         "content": content,
@@ -54,11 +59,15 @@ def test_exact_text_is_left_alone() -> None:
 
 
 def test_long_texts_are_folded_and_longer_ones_cut() -> None:
-    assert not trace.body("short").folded
-    assert trace.body("x" * (trace.FOLD_CHARS + 1)).folded
-    assert trace.body("\n" * trace.FOLD_LINES).folded
+    def body(text: str) -> trace.Body:
+        return trace.body(text, len(text))
+
+    assert not body("short").folded
+    assert body("x" * (trace.FOLD_CHARS + 1)).folded
+    assert body("\n" * trace.FOLD_LINES).folded
     whole = "x" * (trace.SHOWN_CHARS_MAX + 1)
-    cut = trace.body(whole)
+    assert trace.body(whole[: trace.SHOWN_CHARS_MAX], len(whole)) == body(whole)
+    cut = body(whole)
     assert (cut.cut, len(cut.text), cut.chars) == (True, trace.SHOWN_CHARS_MAX, len(whole))
 
 
@@ -135,6 +144,18 @@ def test_the_column_that_sorts_turns_round() -> None:
     assert heads["Turns"].href is None
 
 
+@pytest.mark.parametrize("name", ["billing", "a b", 'a "quoted\\" name', "-x", "מ", "a:b=c*"])
+def test_links_to_lists_ask_what_they_mean_and_need_no_redirect(name: str) -> None:
+    links = {
+        sessions.listed("started>=2026-11-22T17:00:00.000000Z", agent=name): SessionFilter.of(agent=name),
+        sessions.failing(name, ""): SessionFilter((ToolEnded(name, ("ERROR", "TIMEOUT")),)),
+    }
+    for link, meant in links.items():
+        [query] = parse_qs(urlsplit(link).query)["q"]
+        assert render(parse(query)) == query
+        assert set(meant.terms) <= set(parse(query).terms)
+
+
 def test_days_are_the_viewers() -> None:
     search = sessions.days("2026-11-22", "2026-11-22", ZoneInfo("Europe/Zurich"))
     assert render(search) == "started>=2026-11-21T23:00:00.000000Z started<2026-11-22T23:00:00.000000Z"
@@ -151,4 +172,4 @@ def test_hours_without_anything_are_columns_of_nothing() -> None:
     columns = charts.hours([{"hour_s": hour_s, "failed": 3}], "failed", clock, since, integer)
     assert [column.height for column in columns] == [0.0, 100.0, 0.0, 0.0]
     assert columns[1].label == "Sun 17:00: 3"
-    assert columns[1].begin == "2026-11-22T17:00:00Z"
+    assert columns[1].begin == "2026-11-22T17:00:00.000000Z"
