@@ -6,8 +6,10 @@ AvroSerializer and its Producer with the same settings and a delivery callback. 
 
 - ``events_per_s``: from the first event until Kafka has confirmed the last, Kafka on the same machine.
 - ``events_per_core_s``: the same events by the processor time of this process alone, librdkafka's threads included.
-- ``caller_us``: duration of one call at a tenth of that rate, as an agent sees it.
-- ``spool_events_per_s``: Kafka away, the same events until each group of 1,000 is on disk and synced.
+- ``caller_us``: duration of one call of an agent that is at work and makes one every 100 µs.
+- ``caller_after_pause_us``: the same of the first call after the process has slept: the caches are cold then, for
+  whatever code it is.
+- ``spool_events_per_s``, ``replayed_events_per_s``: the same events to disk and back, see `spool`.
 - ``import_ms``, ``idle_mib``: a new process that imports the SDK, and one that has a session open, beyond Python's own.
 """
 
@@ -25,6 +27,7 @@ from typing import Any
 
 from procurator.avro_schemas.codec import load_schema
 from procurator.bench.corpus import stream
+from procurator.bench.spool import measure_spool
 from procurator.events import TURN_RECORDED
 from procurator.kafka import Topics, producer_config
 from procurator.producers import Procurator, Session
@@ -36,10 +39,9 @@ _PARTITIONS = 4
 _ROUNDS = 3
 _SESSIONS = 16
 _CALLS = 20_000
+_CALL_EVERY_NS = 100_000
 _BURST = 50
 _PAUSE_S = 0.005
-_SPOOLED = 50_000
-_GROUP = 1_000
 
 Send = Callable[[int], None]
 Finish = Callable[[], None]
@@ -58,21 +60,23 @@ def run(events: int = 100_000, kafka: str | None = None, registry: str | None = 
     with _stack(kafka, registry) as (bootstrap_servers, registry_url):
         _set_up(bootstrap_servers, registry_url)
         records = _records(min(events, 20_000))
+        texts = [record["payload"][1]["content"] for record in records]
         ours, theirs = [], []
         for _ in range(_ROUNDS):
             ours.append(_measure(events, *_sdk(bootstrap_servers, registry_url, records)))
             theirs.append(_measure(events, *_plain(bootstrap_servers, registry_url, records)))
-        caller_us = _calls(*_sdk(bootstrap_servers, registry_url, records))
-        peer_us = _calls(*_plain(bootstrap_servers, registry_url, records))
+        calls = _calls(*_sdk(bootstrap_servers, registry_url, records))
+        peer_calls = _calls(*_plain(bootstrap_servers, registry_url, records))
+        spool = measure_spool(bootstrap_servers, registry_url, texts)
         process = _process(bootstrap_servers, registry_url)
     answer, peer = _summary(ours), _summary(theirs)
     return {
         **answer,
         "events": events,
-        "caller_us": caller_us,
-        "spool_events_per_s": _spooled(records),
+        **calls,
+        **spool,
         **process,
-        "peer": {"name": "confluent-kafka with its AvroSerializer", **peer, "caller_us": peer_us},
+        "peer": {"name": "confluent-kafka with its AvroSerializer", **peer, **peer_calls},
         "ratio": round(answer["events_per_s"] / peer["events_per_s"], 2),
     }
 
@@ -173,44 +177,31 @@ def _measure(events: int, send: Send, finish: Finish) -> Figures:
     return Figures(events / (time.perf_counter() - started_s), events / (time.process_time() - started_core_s))
 
 
-def _calls(send: Send, finish: Finish) -> dict[str, float]:
-    """Return p50, p95 and p99 of single calls, µs, in bursts with pauses."""
+def _calls(send: Send, finish: Finish) -> dict[str, dict[str, float]]:
+    """Return how long single calls take, µs: of an agent at work, and first thing after a pause."""
     send(_BURST)
-    took = []
+    at_work, after_pause = [], []
     for number in range(_CALLS):
         if number % _BURST == 0:
             time.sleep(_PAUSE_S)
-        started_ns = time.perf_counter_ns()
-        send(1)
-        took.append((time.perf_counter_ns() - started_ns) / 1000)
+            after_pause.append(_timed_us(send))
+        due_ns = time.perf_counter_ns() + _CALL_EVERY_NS
+        at_work.append(_timed_us(send))
+        while time.perf_counter_ns() < due_ns:
+            pass
     finish()
-    took.sort()
-    return {f"p{percent}": round(took[len(took) * percent // 100], 1) for percent in (50, 95, 99)}
+    return {"caller_us": _percentiles(at_work), "caller_after_pause_us": _percentiles(after_pause)}
 
 
-def _spooled(records: list[dict[str, Any]]) -> int:
-    """Return how many events a second become durable in groups while there is no Kafka."""
-    contents = [record["payload"][1]["content"] for record in records]
-    with TemporaryDirectory(prefix="procurator-bench-spool-") as folder:
-        nowhere = "127.0.0.1:9"
-        procurator = Procurator(
-            kafka_bootstrap_servers=nowhere,
-            schema_registry_url=f"http://{nowhere}",
-            spool_dir=folder,
-            control=False,
-            environment={},
-        )
-        session = procurator.session(agent="bench").start()
-        procurator.confirm(30)
-        began_s = time.perf_counter()
-        for number, text in enumerate(islice(cycle(contents), _SPOOLED), 1):
-            session.turn("assistant", text)
-            if number % _GROUP == 0:
-                procurator.confirm(30)
-        took_s = time.perf_counter() - began_s
-        if procurator.close(0) < _SPOOLED:
-            raise AssertionError("events are not on disk")
-    return round(_SPOOLED / took_s)
+def _timed_us(send: Send) -> float:
+    started_ns = time.perf_counter_ns()
+    send(1)
+    return (time.perf_counter_ns() - started_ns) / 1000
+
+
+def _percentiles(took_us: list[float]) -> dict[str, float]:
+    took_us.sort()
+    return {f"p{percent}": round(took_us[len(took_us) * percent // 100], 1) for percent in (50, 95, 99)}
 
 
 def _process(bootstrap_servers: str, registry_url: str) -> dict[str, float]:

@@ -1,13 +1,13 @@
 """IO: Kafka as this project uses it. Configurations of clients, topics as `procurator setup` makes them, topic ids."""
 
 import logging
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
 
-from procurator.config import settings
 from procurator.errors import Fatal, Unavailable
 from procurator.topics import MESSAGE_BYTES_MAX, Topic
 
@@ -16,6 +16,10 @@ TIMEOUT_S = 15.0
 #: What librdkafka says about connections is for whoever sets logging up; without, it would clutter a user's terminal.
 librdkafka_log = logging.getLogger(f"{__name__}.librdkafka")
 librdkafka_log.addHandler(logging.NullHandler())
+
+_SECURITY = frozenset(
+    f"PROCURATOR_KAFKA_{name}" for name in ("SECURITY_PROTOCOL", "SASL_MECHANISM", "USERNAME", "PASSWORD", "CA_FILE")
+)
 
 #: Topic and partition.
 Place = tuple[str, int]
@@ -29,8 +33,13 @@ def client_config(bootstrap_servers: str) -> dict[str, Any]:
     The latter from the settings, of a process as a whole: PROCURATOR_KAFKA_SECURITY_PROTOCOL and what goes with it.
     Without the logger librdkafka would write to standard error by itself.
     """
-    chosen = settings()
     config: dict[str, Any] = {"bootstrap.servers": bootstrap_servers, "logger": librdkafka_log}
+    if _SECURITY.isdisjoint(name.upper() for name in os.environ):
+        return config
+    # Only now: validating all settings costs 13 MB, which most agents can do without.
+    from procurator.config import settings
+
+    chosen = settings()
     if chosen.kafka_security_protocol == "PLAINTEXT":
         return config
     config["security.protocol"] = chosen.kafka_security_protocol

@@ -9,7 +9,6 @@ from procurator.errors import UserError
 @pytest.fixture(autouse=True)
 def _read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "settings", config.settings.__wrapped__)
-    monkeypatch.setattr(kafka, "settings", config.settings)
 
 
 @pytest.mark.parametrize(
