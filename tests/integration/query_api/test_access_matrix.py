@@ -60,6 +60,7 @@ _WEBHOOK = {"name": "w", "url": "https://siem.example.com/"}
 _ONE_WEBHOOK = "/v1/webhooks/{endpoint_id}"
 _SESSION = "/v1/sessions/{session_id}"
 _PAGE = "/sessions/{session_id}"
+_HOOK_PAGE = "/webhooks/{endpoint_id}"
 _PARTS = ("", "/timeline", "/cost", "/proof", "/header", "/tools", "/events")
 
 #: Open to everybody: they say nothing about the ledger.
@@ -117,7 +118,15 @@ RULES = {
     **{("POST", f"{_PAGE}/{verb}"): Rule(TERMINATE, 404, form={"approval_id": "a"}) for verb in ("approve", "deny")},
     ("GET", "/budgets/new"): Rule(BUDGETS),
     ("POST", "/budgets"): Rule(BUDGETS),
-    **{("GET", path): Rule(ADMIN) for path in ("/audit", "/keys")},
+    **{("GET", path): Rule(ADMIN) for path in ("/audit", "/keys", "/webhooks", "/webhooks/new")},
+    ("POST", "/webhooks"): Rule(ADMIN),
+    **{("GET", _HOOK_PAGE + part): Rule(ADMIN, 404, by_org=True) for part in ("", "/edit")},
+    ("POST", _HOOK_PAGE + "/edit"): Rule(ADMIN, 404, by_org=True, form={**_WEBHOOK, "format": "JSON", "kinds": "Gap"}),
+    ("POST", _HOOK_PAGE + "/backfill"): Rule(ADMIN, 404, by_org=True, form={"since": "2026-01-01T00:00"}),
+    **{
+        ("POST", f"{_HOOK_PAGE}/{verb}"): Rule(ADMIN, 404, by_org=True)
+        for verb in ("enable", "rotate", "test", "replay", "delete")
+    },
     ("POST", "/keys"): Rule(ADMIN),
     ("POST", "/keys/{key_id}/revoke"): Rule(ADMIN, 404, by_org=True),
     ("GET", "/budgets/{budget_id}"): Rule(READ, 404),
