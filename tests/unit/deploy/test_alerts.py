@@ -44,6 +44,14 @@ def test_an_alert_asks_for_metrics_that_exist(rule: dict[str, Any]) -> None:
     assert asked <= offered
 
 
+def test_every_metric_is_documented() -> None:
+    assert counts.ENDPOINTS
+    offered = _families(REGISTRY) | _families(ApiMetrics()._registry)
+    ours = {name.removeprefix("procurator_") for name in offered if name.startswith("procurator_")}
+    page = (ROOT / "docs/production.md").read_text("utf-8")
+    assert {name for name in ours if not re.search(rf"`{name}(_total)?`", page)} == set()
+
+
 def test_every_alert_has_its_runbook_and_every_runbook_its_alert() -> None:
     runbooks = re.findall(r"^## (\w+)$", (ROOT / "docs/runbooks.md").read_text("utf-8"), re.MULTILINE)
     assert sorted(runbooks) == sorted(rule["alert"] for rule in RULES)
