@@ -9,28 +9,26 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from procurator import metrics
 from procurator.clock import now_us
-from procurator.errors import Unavailable, UserError
+from procurator.errors import UserError
 from procurator.forwarder import counts, formats
-from procurator.forwarder.batch import Batch, BatchPolicy, gather, numbered
-from procurator.forwarder.entries import Entry
+from procurator.forwarder.batch import Batch, BatchPolicy, gather
 from procurator.forwarder.history import History
 from procurator.forwarder.journal import Change, Journal
+from procurator.forwarder.post import Post
 from procurator.forwarder.retry import RetryPolicy, Verdict, judge, retry_after_s
 from procurator.forwarder.sender import Answer, Sender
-from procurator.forwarder.window import Chunk, Window
+from procurator.forwarder.shelf import Away, Shelf, unless_away
+from procurator.forwarder.window import Window
 from procurator.topics import WEBHOOK_DEAD_LETTERS, WEBHOOK_STATE
 from procurator.webhooks.endpoint import Endpoint, Request, RequestKind
-from procurator.webhooks.signature import secret_bytes, signed_headers
-from procurator.webhooks.state import DeadLetter, Entries, State, Test
+from procurator.webhooks.state import DeadLetter, State, Test
 from procurator.webhooks.vault import Vault
-
-T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -60,10 +58,10 @@ class Courier:
         self._depot = depot
         self._endpoint = endpoint
         self._state = state
-        self._sender = depot.sender(endpoint.url)
+        self._post = Post(depot.vault, depot.sender)
+        self._shelf = Shelf(depot.window, depot.history)
         self._changed = asyncio.Event()
         self._news = asyncio.Event()
-        self._past: tuple[str, Chunk] | None = None
         self._batch: Batch | None = None
         self._entries_max = depot.batches.entries_max
         self._saved_at_s = self._sent_at_s = float("-inf")
@@ -105,22 +103,20 @@ class Courier:
                 except UserError as error:  # secrets that cannot be opened: somebody must put it right
                     await self._stop(str(error))
                     await self._changed.wait()
-                except _Away as away:
+                except Away as away:
                     if str(away) != said:
                         _log.warning("webhook %s: %s: waiting", self._endpoint.endpoint_id, away)
                     said = str(away)
                     await asyncio.sleep(_AWAY_S)
         finally:
-            await self._sender.close()
+            await self._post.close()
 
     async def _step(self) -> None:
         self._changed.clear()
-        if self._sender.url != self._endpoint.url:
-            await self._sender.close()
-            self._sender = self._depot.sender(self._endpoint.url)
         await self._do_requests()
         if self.condition == "stopped":
-            self._past = self._batch = None
+            self._batch = None
+            self._shelf.clear()
             await self._changed.wait()
         elif (wait_s := ((self._state.retry_at or 0) - now_us()) / 1e6) > 0:
             await _first(self._changed, wait_s)
@@ -132,7 +128,7 @@ class Courier:
     async def _next_batch(self) -> Batch | None:
         """Return the batch to be sent, kept in Kafka already; None when there is nothing yet."""
         if self._batch is None and self._state.batch:  # begun by an earlier process
-            entries = await _from(self._depot.history.entries(self._state.batch))
+            entries = await unless_away(self._depot.history.entries(self._state.batch))
             self._batch = Batch([entry for entry in entries if entry is not None], self._state.batch_ends)
         if self._batch is not None:
             return self._batch
@@ -151,27 +147,8 @@ class Courier:
         return batch
 
     async def _gathered(self) -> tuple[Batch, bool]:
-        """Return what can be delivered now; reads a chunk of what the window no longer has, when that is used up."""
-        chunks: dict[str, Chunk] = {}
-        behind, past = [], self._past
-        for log_id, position in self._state.positions.items():
-            chunk = self._depot.window.chunks.get(log_id)
-            if chunk is None:  # a log that is no more
-                continue
-            if position >= chunk.start:
-                chunks[log_id] = chunk
-            elif past and past[0] == log_id and past[1].start <= position < past[1].end:
-                chunks[log_id] = past[1]
-            else:
-                behind.append(log_id)
-        if behind and (past is None or chunks.get(past[0]) is not past[1]):
-            # Round about: the log after the one that was read last.
-            after = [log_id for log_id in behind if past is not None and log_id > past[0]]
-            log_id = min(after or behind)
-            chunks[log_id] = await _from(self._depot.history.chunk(log_id, self._state.positions[log_id]))
-            self._past = log_id, chunks[log_id]
-        elif not behind:
-            self._past = None
+        """Return what can be delivered now, and whether it fills a batch."""
+        chunks = await self._shelf.near(self._state.positions)
         form = self._endpoint.format
         policy = replace(self._depot.batches, entries_max=self._entries_max)
         return gather(
@@ -196,7 +173,7 @@ class Courier:
     # --- sending
 
     async def _deliver(self, batch: Batch) -> None:
-        answer = await self._send(batch.entries, self._state.batch, self._state.next_sequence)
+        answer = await self._post.entries(self._endpoint, batch.entries, self._state.batch, self._state.next_sequence)
         verdict = judge(answer.status)
         counts.ATTEMPTS.labels(verdict.value).inc()
         if verdict is Verdict.TAKEN:
@@ -207,21 +184,6 @@ class Courier:
             await self._stop("the receiver answered 410: it wants nothing any more")
         else:
             await self._failed(batch, verdict, answer)
-
-    async def _send(self, entries: list[Entry], pointers: tuple[Entries, ...], sequence: int) -> Answer:
-        """Send entries with the numbers of their places; the message's id says which numbers it has."""
-        if not entries:
-            return _NOTHING_LEFT
-        endpoint = self._endpoint
-        body = formats.body(endpoint.format, endpoint.endpoint_id, numbered(entries, pointers, sequence))
-        return await self._post(f"msg_{endpoint.endpoint_id}_{sequence}_{len(entries)}", body)
-
-    async def _post(self, message_id: str, body: bytes) -> Answer:
-        endpoint, unseal, at_us = self._endpoint, self._depot.vault.unseal, now_us()
-        secrets = (unseal(secret.sealed, endpoint.endpoint_id).decode() for secret in endpoint.signing(at_us))
-        signed = signed_headers(message_id, at_us // 1_000_000, body, map(secret_bytes, secrets))
-        token = None if endpoint.token is None else unseal(endpoint.token, endpoint.endpoint_id).decode()
-        return await self._sender.post({**formats.headers(endpoint.format, token), **signed}, body)
 
     def _done_with(self, batch: Batch, **fields: Any) -> None:
         """Go behind a batch; written with the next one, since repeating this one would do no harm."""
@@ -257,7 +219,7 @@ class Courier:
         """Send less at once: one culprit shall not take others with it, and a probe need not be large."""
         self._entries_max = max(1, entries)
         self._batch = batch.first(self._entries_max)
-        self._past = None
+        self._shelf.clear()
         return self._batch
 
     async def _bury(self, batch: Batch, answer: Answer, attempts: int) -> None:
@@ -283,9 +245,8 @@ class Courier:
                 await self._save(handled=(*handled, request.request_id))
 
     async def _test(self, request: Request) -> None:
-        at_us, endpoint = now_us(), self._endpoint
-        body = formats.test_body(endpoint.format, endpoint.endpoint_id, at_us)
-        answer = await self._post(f"test_{request.request_id}", body)
+        at_us = now_us()
+        answer = await self._post.test(self._endpoint, request.request_id, at_us)
         taken = judge(answer.status) is Verdict.TAKEN
         test = Test(request.request_id, at_us, taken, answer.status, answer.message, answer.latency_ms)
         self._state = replace(self._state, last_test=test)
@@ -295,9 +256,9 @@ class Courier:
         for letter in self._own_letters():
             if request.sequence not in (None, letter.sequence):
                 continue
-            found = await _from(self._depot.history.entries(letter.entries))
+            found = await unless_away(self._depot.history.entries(letter.entries))
             entries = [entry for entry in found if entry is not None]
-            answer = await self._send(entries, letter.entries, letter.sequence)
+            answer = await self._post.entries(self._endpoint, entries, letter.entries, letter.sequence)
             if judge(answer.status) is not Verdict.TAKEN:
                 self._state = replace(self._state, last_failure_at=now_us(), last_error=_described(answer))
                 return
@@ -307,7 +268,7 @@ class Courier:
     async def _backfill(self, request: Request) -> None:
         """Go back, never forward: what is between is delivered again under new numbers."""
         if request.from_time is not None:
-            back = await _from(self._depot.history.positions_at(request.from_time))
+            back = await unless_away(self._depot.history.positions_at(request.from_time))
         else:
             back = {request.log_id or "": request.offset or 0}
         positions, ends = (
@@ -317,7 +278,7 @@ class Courier:
         # A batch under way keeps its numbers, and leads back.
         self._state = replace(self._state, positions=positions, batch_ends=ends)
         self._batch = self._batch and replace(self._batch, ends=ends)
-        self._past = None
+        self._shelf.clear()
 
     def _own_letters(self) -> list[DeadLetter]:
         letters = self._depot.letters.values()
@@ -339,17 +300,6 @@ class Courier:
         return Change(WEBHOOK_STATE, self._state.endpoint_id, self._state.to_record())
 
 
-class _Away(Exception):
-    """History cannot be read now: this endpoint waits, the others need not."""
-
-
-async def _from(answer: Awaitable[T]) -> T:
-    try:
-        return await answer
-    except Unavailable as error:
-        raise _Away(str(error)) from error
-
-
 async def _first(event: asyncio.Event, timeout_s: float) -> None:
     """Wait for an event, at most so long."""
     with contextlib.suppress(TimeoutError):
@@ -361,6 +311,4 @@ def _described(answer: Answer) -> str:
     return answer.message if answer.status is None else f"{answer.status}: {answer.message}"
 
 
-#: Stands for the answer where everything in a batch was purged meanwhile.
-_NOTHING_LEFT = Answer(200, "")
 _DOERS = {RequestKind.TEST: Courier._test, RequestKind.REPLAY: Courier._replay, RequestKind.BACKFILL: Courier._backfill}
