@@ -133,6 +133,14 @@ def said(agent: "subprocess.Popen[str]") -> Any:
     return json.loads(agent.stdout.readline())
 
 
+def away(procurator: Procurator) -> str | None:
+    """Return why the SDK does not give Kafka anything, if so."""
+    assert procurator._link is not None
+    transport = procurator._link.transport
+    assert isinstance(transport, delivery.Delivery)
+    return transport._connection.away
+
+
 def rest(agent: "subprocess.Popen[str]") -> list[str]:
     """Return the whole lines that a dead agent has said since."""
     assert agent.stdout is not None
@@ -166,6 +174,24 @@ def test_an_outage_goes_to_disk_and_comes_back_in_order(lab: Lab) -> None:
     (numbers,) = lab.first_seen(session.session_id).values()
     assert numbers == list(range(session.events))
     assert list(lab.spool.rglob("*.seg")) == []
+
+
+def test_an_outage_that_nobody_waits_out_repeats_nothing(lab: Lab) -> None:
+    with lab.procurator() as procurator:
+        procurator.connect()
+        session = procurator.session(agent="patient").start()
+        procurator.flush(30)
+        lab.silence()
+        for number in range(2_000):
+            session.turn("assistant", f"on its way {number} " + "x" * 900)
+        until(lambda: away(procurator) is not None)
+        session.turn("assistant", "to disk")
+        until(lambda: bool(list(lab.spool.rglob("*.seg"))))
+        lab.wake()
+        session.end()
+        assert procurator.flush(60) == 0
+    numbers = [event["sequence"] for event in lab.events({session.session_id})]
+    assert numbers == list(range(session.events))
 
 
 def test_what_was_durable_survives_kill_dash_nine_with_kafka_away(lab: Lab) -> None:
