@@ -91,26 +91,26 @@ async def read_body(receive: Receive) -> memoryview:
     Raises:
         ClientGone: if it breaks off. Nothing of it has been used.
     """
-    parts: list[bytes] = []
-    size = 0
+    # One buffer that grows: parts kept until the end would take the memory twice, and the time to get it.
+    held = bytearray()
     spill: Any = None
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGone
         part = message.get("body", b"")
-        size += len(part)
-        if spill is None and size > MEMORY_BYTES_MAX:
+        if spill is None and len(held) + len(part) > MEMORY_BYTES_MAX:
             spill = tempfile.TemporaryFile()  # noqa: SIM115 - it must outlive this function; the map holds it
-            spill.writelines(parts)
+            spill.write(held)
+            held.clear()
         if spill is None:
-            parts.append(part)
+            held += part
         else:
             spill.write(part)
         if not message.get("more_body"):
             break
     if spill is None:
-        return memoryview(parts[0] if len(parts) == 1 else b"".join(parts))
+        return memoryview(held)
     spill.flush()
     return memoryview(mmap(spill.fileno(), 0, access=ACCESS_READ))
 
