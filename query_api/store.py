@@ -4,6 +4,7 @@ Values come as the API shows them, so that no row is converted in Python: times 
 decimals as strings, integers as numbers.
 """
 
+from time import monotonic
 from typing import Any
 
 import httpx
@@ -15,6 +16,7 @@ from procurator.config import Settings
 from procurator.errors import Fatal, Unavailable, UserError
 from procurator.query_api.queries.base import Parameters, Query, Row
 from procurator.query_api.search.begun import WordsBegun
+from procurator.query_api.search.errors import SearchError
 
 _SETTINGS = {
     "default_format": "JSONEachRow",
@@ -25,6 +27,9 @@ _SETTINGS = {
     # The answer is held back until it is whole, so that an error is never a row.
     "wait_end_of_query": "1",
 }
+#: How long the words that begin in some way are taken to be those that were read, and how many beginnings are kept.
+_BEGUN_KEPT_S = 1.0
+_BEGUN_MAX = 100
 #: Tables that must be there before the API can answer.
 _READY = (
     "SELECT count() AS found FROM system.tables WHERE database = {database:String} AND name IN ('events', 'sessions')"
@@ -37,6 +42,7 @@ class Store:
     def __init__(self, settings: Settings, timeout_s: float = 20.0, connections_max: int = 32) -> None:
         self._url = settings.clickhouse_url.rstrip("/") + "/"
         self._database = settings.clickhouse_database
+        self._begun: dict[WordsBegun, tuple[float, tuple[str, ...]]] = {}
         self._client = httpx.AsyncClient(
             headers={
                 "X-ClickHouse-User": settings.clickhouse_user,
@@ -72,7 +78,14 @@ class Store:
         }
 
     async def _words(self, begun: WordsBegun) -> tuple[str, ...]:
-        return begun.checked(row["token"] for row in await self._select(*begun.to_sql()))
+        """Return the words; the statements of one request ask for the same ones."""
+        read_at_s, words = self._begun.get(begun, (-_BEGUN_KEPT_S, ()))
+        if monotonic() - read_at_s > _BEGUN_KEPT_S:
+            words = begun.checked(row["token"] for row in await self._select(*begun.to_sql()))
+            if len(self._begun) >= _BEGUN_MAX:
+                self._begun.clear()
+            self._begun[begun] = monotonic(), words
+        return words
 
     async def check(self) -> None:
         """Raise Unavailable unless queries can be answered."""
@@ -83,6 +96,9 @@ class Store:
     async def _select(self, sql: str, parameters: dict[str, Any]) -> list[Row]:
         try:
             response = await self._post(sql, bound(parameters))
+        except httpx.InvalidURL as error:  # 64 KiB: only words that begin in some way are so many, or so long
+            message = "the words that begin so are too long together: write more of the beginnings"
+            raise SearchError("q", message, "q=reimburse*") from error
         except httpx.TransportError as error:
             raise Unavailable(f"ClickHouse at {self._url} does not answer: {error or type(error).__name__}") from error
         refused = refusal(self._url, response)

@@ -34,7 +34,10 @@ class Statement:
         return f"{{{name}:{clickhouse_type}}}"
 
     def value(self, clickhouse_type: str, value: object) -> str:
-        """Return the placeholder of a value that needs no name of its own."""
+        """Return the placeholder of a value that needs no name of its own; the same value is sent once."""
+        for name, known in self.parameters.items():
+            if name.startswith("value_") and type(known) is type(value) and known == value:
+                return self.bind(name, clickhouse_type, value)
         return self.bind(f"value_{len(self.parameters)}", clickhouse_type, value)
 
     def rows(self, table: str, *conditions: str, first: tuple[str, ...] = ()) -> str:

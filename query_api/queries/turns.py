@@ -65,10 +65,10 @@ class ListTurns(PageQuery):
             conditions.append(f"(turn_index, log_id, offset) > ({index}, {log}, {place})")
         limit = statement.bind("limit", "UInt32", self.limit + 1)
         order = "turn_index, log_id, offset"
-        # The places first: of a session of any length only the bodies of one page are looked at.
-        places = f"SELECT log_id, offset FROM {statement.rows('events', *conditions)} ORDER BY {order} LIMIT {limit}"
-        turns = statement.rows("events", *is_turn, f"(log_id, offset) IN ({places})")
-        sizes = f"SELECT {order}, {_BODY_BYTES} FROM {turns}"
+        # Of a session of any length only the sizes are read, which stand apart from the bodies.
+        sizes = (
+            f"SELECT {order}, {_BODY_BYTES} FROM {statement.rows('events', *conditions)} ORDER BY {order} LIMIT {limit}"
+        )
         return within_bytes(sizes, columns="log_id, offset", order=order)
 
     @staticmethod

@@ -7,7 +7,7 @@ FROM (
     events.content AS content, events.thinking AS thinking, false OR false AS truncated, estimated AS own, ifNull(length(events.content), 0) + ifNull(length(events.thinking), 0) AS body_bytes
   FROM events WHERE org_id = {scope_org_id:String} AND owner_team_id IN {scope_team_ids:Array(String)} AND session_id = {session_id:UUID} AND counted AND kind = 'TurnRecorded' AND (log_id, offset) IN (SELECT log_id, offset FROM (
   SELECT *, sum(body_bytes) OVER (ORDER BY turn_index, log_id, offset ROWS UNBOUNDED PRECEDING) - body_bytes AS bytes_before
-  FROM (SELECT turn_index, log_id, offset, ifNull(length(events.content), 0) + ifNull(length(events.thinking), 0) AS body_bytes FROM events WHERE org_id = {scope_org_id:String} AND owner_team_id IN {scope_team_ids:Array(String)} AND session_id = {session_id:UUID} AND counted AND kind = 'TurnRecorded' AND (log_id, offset) IN (SELECT log_id, offset FROM events WHERE org_id = {scope_org_id:String} AND owner_team_id IN {scope_team_ids:Array(String)} AND session_id = {session_id:UUID} AND counted AND kind = 'TurnRecorded' AND (turn_index, log_id, offset) > ({after_turn_index:UInt32}, {after_log_id:String}, {after_offset:UInt64}) ORDER BY turn_index, log_id, offset LIMIT {limit:UInt32}))
+  FROM (SELECT turn_index, log_id, offset, ifNull(length(events.content), 0) + ifNull(length(events.thinking), 0) AS body_bytes FROM events WHERE org_id = {scope_org_id:String} AND owner_team_id IN {scope_team_ids:Array(String)} AND session_id = {session_id:UUID} AND counted AND kind = 'TurnRecorded' AND (turn_index, log_id, offset) > ({after_turn_index:UInt32}, {after_log_id:String}, {after_offset:UInt64}) ORDER BY turn_index, log_id, offset LIMIT {limit:UInt32})
 ) WHERE bytes_before < 16777216)
 ) AS turn
 LEFT JOIN (

@@ -5,7 +5,7 @@ FROM (SELECT * FROM events WHERE org_id = {scope_org_id:String} AND owner_team_i
 GROUP BY g0, g1
 UNION ALL
 SELECT nullIf(toString(owner_team_id), '') AS g0, nullIf(toString(day), '') AS g1, sum(p.model_calls) AS model_calls, sum(p.input_tokens) AS input_tokens, sum(p.cached_input_tokens) AS cached_input_tokens, sum(p.cache_write_tokens) AS cache_write_tokens, sum(p.output_tokens) AS output_tokens, sum(p.reasoning_tokens) AS reasoning_tokens, sum(p.cost_usd) AS cost_usd, NULL AS estimated_cost_usd, 0 AS estimated_calls, toInt64(sum(p.unpriced_calls)) AS unpriced_calls, sum(p.unpriced_tokens) AS unpriced_tokens, nullIf(sum(p.reported_cost_usd), 0) AS reported_cost_usd
-FROM (SELECT * FROM purged_spend WHERE org_id = {scope_org_id:String} AND owner_team_id IN {scope_team_ids:Array(String)} AND (ifNull(agent_id IN {value_3:Array(String)}, false))) AS p
+FROM (SELECT * FROM purged_spend WHERE org_id = {scope_org_id:String} AND owner_team_id IN {scope_team_ids:Array(String)} AND (ifNull(agent_id IN {value_0:Array(String)}, false))) AS p
 GROUP BY g0, g1
 ) AS part
 GROUP BY g0, g1
@@ -14,4 +14,3 @@ ORDER BY sum(part.cost_usd) DESC NULLS LAST, g0, g1 LIMIT 10001
 -- scope_org_id = 'acme'
 -- scope_team_ids = ('payments',)
 -- value_0 = ('billing',)
--- value_3 = ('billing',)
