@@ -27,7 +27,7 @@ from procurator.forwarder.shelf import Away, Shelf, unless_away
 from procurator.forwarder.window import Window
 from procurator.topics import WEBHOOK_DEAD_LETTERS, WEBHOOK_STATE
 from procurator.webhooks.endpoint import Endpoint, Request, RequestKind
-from procurator.webhooks.state import DeadLetter, State, Test
+from procurator.webhooks.state import DeadLetter, Outcome, State
 from procurator.webhooks.vault import Vault
 
 _log = logging.getLogger(__name__)
@@ -248,7 +248,7 @@ class Courier:
         at_us = now_us()
         answer = await self._post.test(self._endpoint, request.request_id, at_us)
         taken = judge(answer.status) is Verdict.TAKEN
-        test = Test(request.request_id, at_us, taken, answer.status, answer.message, answer.latency_ms)
+        test = Outcome(request.request_id, at_us, taken, answer.status, answer.message, answer.latency_ms)
         self._state = replace(self._state, last_test=test)
 
     async def _replay(self, request: Request) -> None:

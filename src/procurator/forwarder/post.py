@@ -8,7 +8,7 @@ from procurator.forwarder.batch import numbered
 from procurator.forwarder.entries import Entry
 from procurator.forwarder.sender import Answer, Sender
 from procurator.webhooks.endpoint import Endpoint
-from procurator.webhooks.signature import secret_bytes, signed_headers
+from procurator.webhooks.signature import signed_headers
 from procurator.webhooks.state import Entries
 from procurator.webhooks.vault import Vault
 
@@ -45,8 +45,8 @@ class Post:
 
     async def _send(self, endpoint: Endpoint, message_id: str, body: bytes) -> Answer:
         at_us, unseal = now_us(), self._vault.unseal
-        secrets = [unseal(secret.sealed, endpoint.endpoint_id).decode() for secret in endpoint.signing(at_us)]
-        signed = signed_headers(message_id, at_us // 1_000_000, body, map(secret_bytes, secrets))
+        keys = [unseal(secret.sealed, endpoint.endpoint_id) for secret in endpoint.signing(at_us)]
+        signed = signed_headers(message_id, at_us // 1_000_000, body, keys)
         token = None if endpoint.token is None else unseal(endpoint.token, endpoint.endpoint_id).decode()
         if self._sender is None or self._sender.url != endpoint.url:
             await self.close()

@@ -82,7 +82,7 @@ class Filter:
 
 @dataclass(frozen=True)
 class Secret:
-    """One signing secret, sealed. ``expires_at`` None: the newest one."""
+    """One signing key (the bytes in a secret), sealed. ``expires_at`` None: the newest one."""
 
     sealed: bytes
     created_at: int

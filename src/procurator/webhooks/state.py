@@ -16,7 +16,7 @@ class Entries(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Test:
+class Outcome:
     """How a test delivery went. ``status`` None: there was no answer."""
 
     request_id: str
@@ -51,7 +51,7 @@ class State:
     last_error: str | None = None
     stopped_revision: int | None = None
     stopped_reason: str | None = None
-    last_test: Test | None = None
+    last_test: Outcome | None = None
 
     def to_record(self) -> dict[str, Any]:
         """Return the raw record of webhook_state.avsc."""
@@ -70,7 +70,7 @@ class State:
                 **record,
                 "batch": from_pointers(record["batch"]),
                 "handled": tuple(record["handled"]),
-                "last_test": None if test is None else Test(**test),
+                "last_test": None if test is None else Outcome(**test),
             }
         )
 

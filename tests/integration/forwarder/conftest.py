@@ -37,7 +37,7 @@ from procurator.sink.migrate import migrate
 from procurator.topic_feed import Heard, TopicFeed
 from procurator.topics import SESSION_EVENTS, TOPICS, WEBHOOK_DEAD_LETTERS, WEBHOOK_ENDPOINTS, WEBHOOK_STATE, Topic
 from procurator.webhooks.endpoint import SESSION_KINDS, Endpoint, Filter, Format, Request, RequestKind, Secret
-from procurator.webhooks.signature import new_secret
+from procurator.webhooks.signature import new_secret, secret_bytes
 from procurator.webhooks.state import DeadLetter, State
 from procurator.webhooks.vault import Vault
 
@@ -174,7 +174,7 @@ class Hooks:
     def make(self, url: str, org_id: str | None, secret: str = "", **fields: Any) -> Endpoint:
         """Make an endpoint; it gets the session events of an organisation unless ``filter`` says otherwise."""
         endpoint_id, at_us = uuid4().hex[:16], now_us()
-        sealed = self.vault.seal((secret or new_secret()).encode(), endpoint_id)
+        sealed = self.vault.seal(secret_bytes(secret or new_secret()), endpoint_id)
         made = Endpoint(
             **{
                 "endpoint_id": endpoint_id,

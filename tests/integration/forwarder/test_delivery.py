@@ -12,7 +12,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from procurator.clock import now_us
 from procurator.topics import AUDIT, CHECKPOINTS
 from procurator.webhooks.endpoint import AUDIT_EVENT, CHECKPOINT, SESSION_KINDS, Filter, Format, RequestKind
-from procurator.webhooks.signature import new_secret
+from procurator.webhooks.signature import new_secret, secret_bytes
 
 pytestmark = pytest.mark.usefixtures("forwarder")
 
@@ -51,18 +51,18 @@ def test_entries_arrive_signed_numbered_and_in_the_order_of_their_session(
 
 
 def test_the_formats_of_others(hooks: Any, receiver: Any, until: Any, org: str, path: str) -> None:
-    token = hooks.vault
+    vault = hooks.vault
     ocsf = hooks.make(receiver.url(path + "/ocsf"), org, format=Format.OCSF)
     endpoint_id = uuid4().hex[:16]
     secret = hooks.make(receiver.url(path), org).secrets
-    sealed = replace(secret[0], sealed=token.seal(new_secret().encode(), endpoint_id))
+    sealed = replace(secret[0], sealed=vault.seal(secret_bytes(new_secret()), endpoint_id))
     hooks.make(
         receiver.url(path + "/hec"),
         org,
         format=Format.SPLUNK_HEC,
         endpoint_id=endpoint_id,
         secrets=(sealed,),
-        token=token.seal(b"the-token", endpoint_id),
+        token=vault.seal(b"the-token", endpoint_id),
     )
     records = hooks.publish(org, 2)
     events = until(lambda: _all(receiver, path + "/ocsf", json.loads, len(records)))
@@ -112,7 +112,7 @@ def test_a_rotated_secret_signs_beside_the_old_one_until_that_ends(
 ) -> None:
     old, new = new_secret(), new_secret()
     endpoint = hooks.make(receiver.url(path), org, old)
-    sealed = hooks.vault.seal(new.encode(), endpoint.endpoint_id)
+    sealed = hooks.vault.seal(secret_bytes(new), endpoint.endpoint_id)
     rotated = hooks.put(endpoint.rotated(sealed, 3_600_000_000, "t", now_us()))
     hooks.ask(rotated, RequestKind.TEST)
     over = hooks.put(rotated.rotated(sealed, 0, "t", now_us()))

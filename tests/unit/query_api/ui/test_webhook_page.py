@@ -11,8 +11,7 @@ from procurator.query_api.ui.formats import Clock
 from procurator.query_api.ui.navigation import places_for
 from procurator.query_api.ui.page import environment
 from procurator.webhooks.endpoint import Endpoint, Filter, Format, Request, RequestKind, Secret
-from procurator.webhooks.state import DeadLetter, Entries, State
-from procurator.webhooks.state import Test as Outcome
+from procurator.webhooks.state import DeadLetter, Entries, Outcome, State
 
 _NOW = datetime(2026, 11, 22, 19, 0, 0, tzinfo=UTC)
 _US = int(_NOW.timestamp()) * 1_000_000
