@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 
 from procurator.clickhouse import ClickHouse
@@ -27,12 +28,14 @@ from procurator.producers import Procurator
 _DASHBOARDS = sorted((Path(__file__).parents[2] / "deploy/grafana/dashboards").glob("*.json"))
 _VISIBLE_S = 60.0
 _SESSIONS = 3
+_LIMIT_USD = "10"
 
 
 @pytest.fixture(scope="module")
 def org_id(stack: Stack) -> str:
-    """An organisation of its own whose sessions are in the ledger and in the state."""
+    """An organisation of its own with a budget, whose sessions are in the ledger and in the state."""
     org_id = f"finops-{uuid4()}"
+    _budget(stack, org_id)
     with Procurator(
         kafka_bootstrap_servers=stack.kafka, schema_registry_url=stack.registry_url, org_id=org_id
     ) as procurator:
@@ -48,6 +51,22 @@ def org_id(stack: Stack) -> str:
         while clickhouse.rows(sql, {"org": org_id}) != [[_SESSIONS, _SESSIONS]]:
             assert time.monotonic() - began_s < _VISIBLE_S, "the sessions did not arrive"
     return org_id
+
+
+def _budget(stack: Stack, org_id: str) -> None:
+    definition = {
+        "org_id": org_id,
+        "name": "all of it",
+        "scope": "ORGANISATION",
+        "unit": "USD",
+        "limit": _LIMIT_USD,
+        "period": "MONTH",
+        "time_zone": "UTC",
+        "thresholds": [{"fraction": "1", "action": "NOTIFY"}],
+    }
+    key = {"Authorization": f"Bearer {stack.admin_key}"}
+    answer = httpx.post(f"{stack.api_url}/v1/budgets", json=definition, headers=key, timeout=30, trust_env=False)
+    assert answer.status_code == 201, answer.text
 
 
 def _session(procurator: Procurator, number: int) -> None:
@@ -137,6 +156,20 @@ def test_every_way_to_cut_the_spend_has_the_same_sum(
     assert Decimal(total) == sum(call["cost_usd"] or 0 for call in calls) > 0
 
 
+def test_a_budget_has_spent_what_the_calls_cost(finops: ClickHouse, org_id: str, calls: list[dict[str, Any]]) -> None:
+    (status, history) = (panel.values[1] for panel in _panels() if str(panel.id).startswith("budgets: "))
+    spent, began_s = sum(call["cost_usd"] or Decimal(0) for call in calls), time.monotonic()
+    while True:  # statuses come by a topic of their own
+        shown = [row[5:8] for row in finops.rows(_as_grafana_sends_it(status, org_id))]
+        if [Decimal(str(row[1])) for row in shown] == [pytest.approx(spent, abs=Decimal("1e-12"))]:
+            break
+        assert time.monotonic() - began_s < _VISIBLE_S, f"{shown} is not {spent}"
+    ((limit, _, reserved),) = shown
+    assert (float(limit), float(reserved)) == (float(_LIMIT_USD), 0)
+    shares = [Decimal(str(share)) for _, _, share in finops.rows(_as_grafana_sends_it(history, org_id))]
+    assert max(shares) == pytest.approx(spent / Decimal(_LIMIT_USD), abs=Decimal("1e-12"))
+
+
 def test_unpriced_usage_and_tools_are_counted(finops: ClickHouse, org_id: str) -> None:
     unpriced = finops.rows(
         "SELECT model, sum(model_calls), sum(tokens) FROM unpriced_usage_v1 WHERE org_id = {org:String} GROUP BY model",
@@ -198,7 +231,7 @@ def test_each_panel_s_query_runs_as_the_role_that_grafana_has(
         for call in calls:
             by_agent[call["agent_id"]] += 1
         assert {row[0]: row[3] for row in rows} == by_agent
-    elif not title.startswith(("Spent against", "History")):  # this organisation has no budget
+    elif not title.startswith(("Spent against", "History")):  # they may come later: see above
         assert rows
 
 
