@@ -30,6 +30,7 @@ class Benchmark(StrEnum):
     FINOPS = "finops"
     RECOVERY = "recovery"
     PROOF = "proof"
+    WEBHOOKS = "webhooks"
 
 
 def register(app: typer.Typer) -> None:

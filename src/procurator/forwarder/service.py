@@ -223,7 +223,9 @@ class Forwarder:
         """Return how far an endpoint is; a new one begins at what came when it was made."""
         state = self._states.pop(endpoint.endpoint_id, None)
         if state is None:
-            return State(endpoint.endpoint_id, await depot.history.positions_at(endpoint.created_at))
+            state = State(endpoint.endpoint_id, await depot.history.positions_at(endpoint.created_at))
+            await depot.journal.write(Change(WEBHOOK_STATE, endpoint.endpoint_id, state.to_record()))
+            return state
         new = dict.fromkeys(depot.window.chunks.keys() - state.positions.keys(), 0)
         return replace(state, positions={**state.positions, **new})
 
