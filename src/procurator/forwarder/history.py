@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -160,14 +161,17 @@ class History:
             raise Unavailable(f"Kafka: {error.args[0].str()}") from error
         finally:
             self._idle.append(consumer)
-        earlier: dict[str, int] = {}
-        if any(0 <= answered[place] <= bounds[place][0] and bounds[place][0] for place in answered):
-            since = "broker_time >= fromUnixTimestamp64Micro({time:Int64}) GROUP BY log_id"
-            for table in _TABLES.values():
-                sql = f"SELECT log_id, min(offset) FROM {table} WHERE {since}"
-                earlier |= dict(self._clickhouse.rows(sql, {"time": time_us}))
-        found = {}
-        for log_id, place in self._places.items():
-            at = answered[place] if answered[place] >= 0 else bounds[place][1]
-            found[log_id] = min(at, earlier.get(log_id, at))
+        found = {
+            log_id: answered[place] if answered[place] >= 0 else bounds[place][1]
+            for log_id, place in self._places.items()
+        }
+        if any(bounds[place][0] > 0 and found[log_id] <= bounds[place][0] for log_id, place in self._places.items()):
+            for log_id, offset in self._earliest_in_ledger(time_us):
+                found[log_id] = min(offset, found.get(log_id, offset))
         return found
+
+    def _earliest_in_ledger(self, time_us: int) -> list[list[Any]]:
+        """Return each log's first offset that is not before a time, for what Kafka may have deleted of it."""
+        since = "broker_time >= fromUnixTimestamp64Micro({time:Int64}) GROUP BY log_id"
+        tables = (f"SELECT log_id, min(offset) FROM {table} WHERE {since}" for table in _TABLES.values())
+        return self._clickhouse.rows(" UNION ALL ".join(tables), {"time": time_us})

@@ -15,13 +15,14 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import SecretStr
 
-from procurator.avro_schemas.codec import load_schema
+from procurator.avro_schemas.codec import Decoder, load_schema
 from procurator.bench import corpus
 from procurator.clickhouse import ClickHouse
 from procurator.clock import now_us
@@ -31,11 +32,20 @@ from procurator.forwarder.batch import BatchPolicy
 from procurator.forwarder.retry import RetryPolicy
 from procurator.forwarder.sender import SendPolicy
 from procurator.forwarder.service import Policies, serve
-from procurator.kafka import Topics, producer_config
+from procurator.kafka import Place, Topics, consumer_config, producer_config
+from procurator.leaf import log_id
 from procurator.registry import Registry
 from procurator.sink.migrate import migrate
 from procurator.topic_feed import Heard, TopicFeed
-from procurator.topics import SESSION_EVENTS, TOPICS, WEBHOOK_DEAD_LETTERS, WEBHOOK_ENDPOINTS, WEBHOOK_STATE, Topic
+from procurator.topics import (
+    AUDIT,
+    SESSION_EVENTS,
+    TOPICS,
+    WEBHOOK_DEAD_LETTERS,
+    WEBHOOK_ENDPOINTS,
+    WEBHOOK_STATE,
+    Topic,
+)
 from procurator.webhooks.endpoint import SESSION_KINDS, Endpoint, Filter, Format, Request, RequestKind, Secret
 from procurator.webhooks.signature import new_secret, secret_bytes
 from procurator.webhooks.state import DeadLetter, State
@@ -230,6 +240,57 @@ class Hooks:
             self.send(SESSION_EVENTS, record["session_id"], record, wait=False)
         assert self._producer.flush(30) == 0
         return records
+
+    def audit(self, org_id: str) -> dict[str, Any]:
+        """Publish an audit event of an organisation, and return it."""
+        texts = dict.fromkeys(("resource", "owner_team_id", "purpose", "filter", "request_id", "details"))
+        who = {"org_id": org_id, "principal": "ann", "action": "sessions.read", "outcome": "ALLOWED"}
+        numbers = {"sequence": 0, "occurred_at": now_us(), "nonce": bytes(16), "item_count": 1, "remote_address": None}
+        event = {"event_id": str(uuid4()), "emitter_id": "test", **numbers, **who, **texts}
+        self.send(AUDIT, "ann", event)
+        return event
+
+    def read(self, topic: Topic, event_ids: set[str]) -> tuple[Place, list[tuple[int, int, bytes]]]:
+        """Return where these events stand (one partition), and offset, broker time in µs and bytes of each."""
+        topics = Topics(self.settings.kafka_bootstrap_servers)
+        count = topics.describe([topic.name])[topic.name][1]
+        bounds = topics.bounds([(topic.name, n) for n in range(count)])
+        config = consumer_config(self.settings.kafka_bootstrap_servers, "test-hooks")
+        consumer = Consumer({**config, "log_level": 0})
+        consumer.assign([TopicPartition(*place, start) for place, (start, _) in bounds.items()])
+        decoder = Decoder(load_schema(topic.schema), self.registry.fetch)
+        found: list[Any] = []
+        until_s = time.monotonic() + 30
+        while len(found) < len(event_ids):
+            assert time.monotonic() < until_s
+            message = consumer.poll(0.5)
+            if message is None or message.error():
+                continue
+            if decoder.decode(message.value())["event_id"] in event_ids:
+                found.append(message)
+        consumer.close()
+        place = found[0].topic(), found[0].partition()
+        return place, [(each.offset(), each.timestamp()[1] * 1000, each.value()) for each in found]
+
+    def log_id(self, place: Place) -> str:
+        topics = Topics(self.settings.kafka_bootstrap_servers)
+        return log_id(topics.describe([place[0]])[place[0]][0], place[1])
+
+    def keep_in_ledger(self, settings: Settings, place: Place, records: list[tuple[int, int, bytes]]) -> None:
+        """Put audit records into the ledger, by the columns that say where they stand."""
+        clickhouse = ClickHouse.of(settings)
+        for offset, time_us, value in records:
+            clickhouse.execute(
+                "INSERT INTO audit (log_id, offset, broker_time, value)"
+                f" SELECT '{self.log_id(place)}', {offset}, fromUnixTimestamp64Micro({time_us}), unhex('{value.hex()}')"
+            )
+        clickhouse.close()
+
+    def delete_up_to(self, place: Place, offset: int) -> None:
+        """Have Kafka forget a partition up to an offset, that one included, as its retention does."""
+        admin = AdminClient({"bootstrap.servers": self.settings.kafka_bootstrap_servers})
+        (future,) = admin.delete_records([TopicPartition(*place, offset + 1)]).values()
+        future.result()
 
     def send(self, topic: Topic, key: str, record: dict[str, Any] | None, wait: bool = True) -> None:
         schema = load_schema(topic.schema)

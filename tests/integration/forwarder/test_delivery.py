@@ -92,11 +92,7 @@ def test_a_filter_lets_through_what_it_names(hooks: Any, receiver: Any, until: A
     hooks.publish(org, 1, owner_team_id="ours", agent_id="another")
     hooks.publish(f"{org}-else", 1, owner_team_id="ours", agent_id="mine")
     wanted = hooks.publish(org, 2, owner_team_id="ours", agent_id="mine")
-    texts = dict.fromkeys(("resource", "owner_team_id", "purpose", "filter", "request_id", "details"))
-    who = {"org_id": org, "principal": "ann", "action": "sessions.read", "outcome": "ALLOWED"}
-    numbers = {"sequence": 0, "occurred_at": now_us(), "nonce": bytes(16), "item_count": 1, "remote_address": None}
-    event = {"event_id": str(uuid4()), "emitter_id": "test", **numbers, **who, **texts}
-    hooks.send(AUDIT, "ann", event)
+    event = hooks.audit(org)
     checkpoint = {"log_id": "l", "origin": org, "size": 1, "root": bytes(32), "note": "n", "signed_at": now_us()}
     hooks.send(CHECKPOINTS, "l", checkpoint)
     ends = [record for record in wanted if record["payload"][0].endswith(("SessionStarted", "SessionEnded"))]
@@ -322,3 +318,21 @@ def test_secrets_of_another_key_stop_the_endpoint_and_say_so(
     reason = until(lambda: hooks.state(endpoint).stopped_reason)
     assert "another PROCURATOR_WEBHOOK_KEY" in reason
     assert path not in receiver.received
+
+
+def test_what_kafka_has_deleted_comes_from_the_ledger(
+    settings: Any, hooks: Any, receiver: Any, until: Any, org: str, path: str
+) -> None:
+    """A back-fill from before Kafka's start; the ledger's rows are as the sink writes them."""
+    events = [hooks.audit(org) for _ in range(3)]
+    place, records = hooks.read(AUDIT, {event["event_id"] for event in events})
+    hooks.keep_in_ledger(settings, place, records)
+    hooks.delete_up_to(place, records[-1][0])
+    endpoint = hooks.make(receiver.url(path), org, filter=Filter(frozenset({AUDIT_EVENT})))
+    hooks.ask(endpoint, RequestKind.BACKFILL, log_id=hooks.log_id(place), offset=records[0][0])
+    until(lambda: len(receiver.items(path)) >= 3, "the ledger's entries did not come")
+    assert _ids(receiver.items(path)) == [event["event_id"] for event in events]
+    by_time = hooks.make(receiver.url(path + "/time"), org, filter=Filter(frozenset({AUDIT_EVENT})))
+    hooks.ask(by_time, RequestKind.BACKFILL, from_time=records[0][1])
+    until(lambda: len(receiver.items(path + "/time")) >= 3, "the ledger's entries did not come")
+    assert _ids(receiver.items(path + "/time")) == [event["event_id"] for event in events]
