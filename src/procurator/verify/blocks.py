@@ -15,6 +15,8 @@ from procurator.verify.source import Leaves, LedgerSource
 
 #: Roots of ranges of blocks kept for each log.
 KNOWN_MAX = 50_000
+#: Fewer blocks are read leaf by leaf as soon.
+_BLOCKS_WORTH_ASKING = 16
 
 
 @dataclass
@@ -66,6 +68,7 @@ class BlockCache:
 
     def _extend(self, table: str, log_id: str, log: _Log, whole_blocks: int, retained: Retained) -> None:
         """Add block roots until there are ``whole_blocks``. Raises Gone for a leaf not there and not purged."""
+        self._extend_by_whole(table, log_id, log, whole_blocks)
         if len(log.roots) >= whole_blocks:
             return
         rest = Leaves([], [], [])
@@ -78,6 +81,18 @@ class BlockCache:
                 return
         while len(log.roots) < whole_blocks:
             _add_block(log, rest, retained)
+
+    def _extend_by_whole(self, table: str, log_id: str, log: _Log, whole_blocks: int) -> None:
+        """Add the roots that the server computes: as far as blocks are whole and their offsets close together."""
+        while whole_blocks - len(log.roots) >= _BLOCKS_WORTH_ASKING:
+            before = len(log.roots)
+            for number, last_offset, root in self._source.block_roots(table, log_id, log.offsets[-1]):
+                if number != len(log.roots):
+                    break
+                log.roots.append(root)
+                log.offsets.append(last_offset + 1)
+            if len(log.roots) == before:
+                return
 
     def _block(self, table: str, log_id: str, log: _Log, number: int) -> Leaves:
         first = number * BLOCK_LEAVES

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from procurator.access import Scope
 from procurator.clickhouse import ClickHouse
+from procurator.verify.block_roots import SPAN_OFFSETS, block_roots_sql
 from procurator.verify.control import ControlRow
 
 LEAVES_PAGE = 200_000
@@ -99,6 +100,12 @@ class LedgerSource:
             {"log_id": log_id, "first": first, "end": 2**63 if end is None else end, "limit": limit},
         )
         return Leaves(*(page.column(name).to_pylist() for name in ("offset", "leaf_index", "leaf_hash")))
+
+    def block_roots(self, table: str, log_id: str, first: int) -> list[tuple[int, int, bytes]]:
+        """Return (number, last offset, root) of the whole blocks within `SPAN_OFFSETS` offsets from ``first``."""
+        parameters = {"log_id": log_id, "first": first, "end": first + SPAN_OFFSETS}
+        page = self._arrow(block_roots_sql(table), parameters)
+        return list(zip(*(column.to_pylist() for column in page.columns), strict=True))
 
     def session(self, session_id: str, limit: int, scope: Scope) -> Any:
         """Return the entries of a session in scope by log and offset, at most ``limit`` and one, as an Arrow table."""
