@@ -9,46 +9,29 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from procurator import metrics
 from procurator.clock import now_us
 from procurator.errors import UserError
-from procurator.forwarder import counts, formats
-from procurator.forwarder.batch import Batch, BatchPolicy, gather
-from procurator.forwarder.history import History
-from procurator.forwarder.journal import Change, Journal
+from procurator.forwarder import chores, counts, formats
+from procurator.forwarder.batch import Batch, gather
+from procurator.forwarder.depot import Depot
+from procurator.forwarder.journal import Change
 from procurator.forwarder.post import Post
-from procurator.forwarder.retry import RetryPolicy, Verdict, judge, retry_after_s
-from procurator.forwarder.sender import Answer, Sender
+from procurator.forwarder.retry import Verdict, judge, retry_after_s
+from procurator.forwarder.sender import Answer
 from procurator.forwarder.shelf import Away, Shelf, unless_away
-from procurator.forwarder.window import Window
 from procurator.topics import WEBHOOK_DEAD_LETTERS, WEBHOOK_STATE
-from procurator.webhooks.endpoint import Endpoint, Request, RequestKind
-from procurator.webhooks.state import DeadLetter, Outcome, State
-from procurator.webhooks.vault import Vault
+from procurator.webhooks.endpoint import Endpoint
+from procurator.webhooks.state import DeadLetter, State
 
 _log = logging.getLogger(__name__)
 
 _AWAY_S = 1.0
 #: A position that moved without a delivery is written so often.
 _IDLE_S = 10.0
-
-
-@dataclass(frozen=True)
-class Depot:
-    """What all couriers share. ``letters`` has the dead letters by key; ``sender`` makes one for a URL."""
-
-    window: Window
-    history: History
-    journal: Journal
-    vault: Vault
-    letters: dict[str, DeadLetter]
-    sender: Callable[[str], Sender]
-    batches: BatchPolicy
-    retries: RetryPolicy
 
 
 class Courier:
@@ -212,7 +195,7 @@ class Courier:
             breaker_open=policy.breaker_open(failures),
             retry_at=at_us + int(delay_s * 1e6) if alone else None,
             last_failure_at=at_us,
-            last_error=_described(answer),
+            last_error=str(answer),
         )
 
     def _smaller(self, batch: Batch, entries: int) -> Batch:
@@ -224,14 +207,14 @@ class Courier:
 
     async def _bury(self, batch: Batch, answer: Answer, attempts: int) -> None:
         endpoint_id, at_us = self._state.endpoint_id, now_us()
-        sequence, why = self._state.next_sequence, _described(answer)
+        sequence, why = self._state.next_sequence, str(answer)
         letter = DeadLetter(endpoint_id, sequence, self._state.batch, at_us, why, answer.status, attempts)
         self._done_with(batch, last_failure_at=at_us, last_error=why)
         change = Change(WEBHOOK_DEAD_LETTERS, letter.key, letter.to_record())
         self._depot.letters[letter.key] = letter
         metrics.DEAD_LETTERS.labels("webhook").inc()
         await self._depot.journal.write(change, self._change())
-        if len(self._own_letters()) >= self._depot.retries.dead_letters_max:
+        if len(self._depot.letters_of(endpoint_id)) >= self._depot.retries.dead_letters_max:
             await self._stop(f"{self._depot.retries.dead_letters_max:,} dead letters wait to be replayed")
 
     # --- what was asked for
@@ -239,51 +222,10 @@ class Courier:
     async def _do_requests(self) -> None:
         for request in self._endpoint.requests:
             if request.request_id not in self._state.handled:
-                await _DOERS[request.kind](self, request)
-                known = {each.request_id for each in self._endpoint.requests}
-                handled = tuple(each for each in self._state.handled if each in known)
-                await self._save(handled=(*handled, request.request_id))
-
-    async def _test(self, request: Request) -> None:
-        at_us = now_us()
-        answer = await self._post.test(self._endpoint, request.request_id, at_us)
-        taken = judge(answer.status) is Verdict.TAKEN
-        test = Outcome(request.request_id, at_us, taken, answer.status, answer.message, answer.latency_ms)
-        self._state = replace(self._state, last_test=test)
-
-    async def _replay(self, request: Request) -> None:
-        """Send dead letters again, in order, until one is not taken."""
-        for letter in self._own_letters():
-            if request.sequence not in (None, letter.sequence):
-                continue
-            found = await unless_away(self._depot.history.entries(letter.entries))
-            entries = [entry for entry in found if entry is not None]
-            answer = await self._post.entries(self._endpoint, entries, letter.entries, letter.sequence)
-            if judge(answer.status) is not Verdict.TAKEN:
-                self._state = replace(self._state, last_failure_at=now_us(), last_error=_described(answer))
-                return
-            del self._depot.letters[letter.key]
-            await self._depot.journal.write(Change(WEBHOOK_DEAD_LETTERS, letter.key, None))
-
-    async def _backfill(self, request: Request) -> None:
-        """Go back, never forward: what is between is delivered again under new numbers."""
-        if request.from_time is not None:
-            back = await unless_away(self._depot.history.positions_at(request.from_time))
-        else:
-            back = {request.log_id or "": request.offset or 0}
-        positions, ends = (
-            {log_id: min(at, back.get(log_id, at)) for log_id, at in of.items()}
-            for of in (self._state.positions, self._state.batch_ends)
-        )
-        # A batch under way keeps its numbers, and leads back.
-        self._state = replace(self._state, positions=positions, batch_ends=ends)
-        self._batch = self._batch and replace(self._batch, ends=ends)
-        self._shelf.clear()
-
-    def _own_letters(self) -> list[DeadLetter]:
-        letters = self._depot.letters.values()
-        own = [letter for letter in letters if letter.endpoint_id == self._state.endpoint_id]
-        return sorted(own, key=lambda letter: letter.sequence)
+                self._state = await chores.done(self._depot, self._post, self._endpoint, self._state, request)
+                self._batch = self._batch and replace(self._batch, ends=self._state.batch_ends)
+                self._shelf.clear()
+                await self._save()
 
     # --- keeping it
 
@@ -305,10 +247,3 @@ async def _first(event: asyncio.Event, timeout_s: float) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(timeout_s):
             await event.wait()
-
-
-def _described(answer: Answer) -> str:
-    return answer.message if answer.status is None else f"{answer.status}: {answer.message}"
-
-
-_DOERS = {RequestKind.TEST: Courier._test, RequestKind.REPLAY: Courier._replay, RequestKind.BACKFILL: Courier._backfill}

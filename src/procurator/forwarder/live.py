@@ -5,7 +5,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from procurator.errors import Unavailable
 from procurator.forwarder.entries import Entry, Parser
@@ -65,6 +65,8 @@ class LiveReader:
                     loop.call_soon_threadsafe(_hand_over, take, found, handed)
                     while not handed.wait(_POLL_S) and not self._stop.is_set():
                         pass  # so that what was read never piles up
+        except KafkaException as error:
+            loop.call_soon_threadsafe(self._fail, Unavailable(f"Kafka: {error.args[0].str()}"))
         except Exception as error:  # noqa: BLE001 - it is raised where `run` is awaited
             loop.call_soon_threadsafe(self._fail, error)
 

@@ -42,6 +42,9 @@ class Answer:
     retry_after: str | None = None
     latency_ms: float = 0.0
 
+    def __str__(self) -> str:
+        return self.message if self.status is None else f"{self.status}: {self.message}"
+
 
 class Resolver:
     """Looks names up in threads of its own: a name server that hangs keeps nobody else waiting."""

@@ -15,7 +15,8 @@ from procurator.config import Settings
 from procurator.errors import ProcuratorError, Unavailable, UserError
 from procurator.forwarder import counts
 from procurator.forwarder.batch import BatchPolicy
-from procurator.forwarder.courier import Courier, Depot
+from procurator.forwarder.courier import Courier
+from procurator.forwarder.depot import Depot
 from procurator.forwarder.entries import SOURCES, Entry, Parser
 from procurator.forwarder.history import History
 from procurator.forwarder.journal import Change, Journal

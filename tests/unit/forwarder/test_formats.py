@@ -16,7 +16,7 @@ _LOG = "0f9d6a8e-52d1-4a8e-9c1b-3a7d1f0b2c4d:3"
 
 def _entry(kind: str, offset: int = 7, **payload: Any) -> Entry:
     session = {"event_id": "e", "session_id": "s", "org_id": "acme", "agent_id": "billing", "emitter_id": "r"}
-    event = {**session, "payload": {"kind": kind, **payload}}
+    event: dict[str, Any] = {**session, "payload": {"kind": kind, **payload}}
     if kind == AUDIT_EVENT:
         who = {"principal": "ann", "action": "sessions.read", "outcome": "ALLOWED", "resource": "s"}
         event = {"event_id": "e", "org_id": "acme", "emitter_id": "api", **who}
