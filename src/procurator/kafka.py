@@ -85,7 +85,11 @@ def consumer_config(bootstrap_servers: str, group_id: str, **overrides: Any) -> 
 
 
 class Topics:
-    """Topics of one cluster. Every method raises Unavailable while the cluster does not answer."""
+    """Topics of one cluster. Every method raises Unavailable while the cluster does not answer.
+
+    Threads may share it. Each holds the client that it asked until it has been answered: another may take a new one
+    meanwhile (`_unavailable`), and what a client has not answered when it is let go is never answered.
+    """
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._bootstrap_servers = bootstrap_servers
@@ -93,7 +97,8 @@ class Topics:
 
     def describe(self, names: Iterable[str]) -> dict[str, tuple[str, int]]:
         """Return topic id (canonical UUID text) and number of partitions of each topic that exists."""
-        futures = self._admin.describe_topics(TopicCollection(list(names)), request_timeout=TIMEOUT_S)
+        admin = self._admin
+        futures = admin.describe_topics(TopicCollection(list(names)), request_timeout=TIMEOUT_S)
         found = {}
         for name, future in futures.items():
             try:
@@ -119,7 +124,8 @@ class Topics:
         return {place: (start, ends[place]) for place, start in starts.items()}
 
     def _offsets(self, partitions: list[TopicPartition], spec: OffsetSpec) -> dict[Place, int]:
-        futures = self._admin.list_offsets(
+        admin = self._admin
+        futures = admin.list_offsets(
             dict.fromkeys(partitions, spec),
             isolation_level=IsolationLevel.READ_COMMITTED,
             request_timeout=TIMEOUT_S,
@@ -155,7 +161,8 @@ class Topics:
             if name not in existing
         ]
         created = []
-        for name, future in self._admin.create_topics(new, operation_timeout=TIMEOUT_S).items() if new else ():
+        admin = self._admin
+        for name, future in admin.create_topics(new, operation_timeout=TIMEOUT_S).items() if new else ():
             try:
                 future.result()
                 created.append(name)
@@ -170,7 +177,8 @@ class Topics:
         resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
         if not resources:
             return {}
-        futures = self._admin.describe_configs(resources, request_timeout=TIMEOUT_S)
+        admin = self._admin
+        futures = admin.describe_configs(resources, request_timeout=TIMEOUT_S)
         try:
             return {
                 resource.name: {key: str(entry.value) for key, entry in future.result().items()}
