@@ -62,7 +62,7 @@ class Broker:
             "queue.buffering.max.messages": LIBRDKAFKA_EVENTS_MAX,
             "queue.buffering.max.kbytes": LIBRDKAFKA_KIB_MAX,
             "message.timeout.ms": 0,  # An event never expires: it is delivered, refused, or recalled.
-            "linger.ms": 10,  # Fuller batches cost less; who waits for confirmation does not wait for this.
+            "linger.ms": 5,
             "reconnect.backoff.max.ms": 2_000,
             "delivery.report.only.error": True,
             "on_delivery": self._failed,

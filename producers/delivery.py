@@ -1,13 +1,14 @@
 """IO: events on their way to Kafka, and to disk while Kafka is away. `send` is all that an agent's thread ever does.
 
-Three ways, in this order of age: what Kafka was given and has not confirmed (librdkafka holds it), what is on disk,
-what waits in the outbox. While the last two are empty, `send` gives events to librdkafka *directly*. Otherwise they
-wait, and the keeper thread moves them on, oldest first, in `serve`:
+Three places, in this order of age: what Kafka was given and has not confirmed (librdkafka holds it), what is on disk,
+what waits in the outbox. `send` adds to the last; the keeper thread moves events on, oldest first, in `serve`:
 
+- Kafka there: librdkafka is given what waits, every few ms. (Giving it each event at once would often wake its threads,
+  which costs the agent's own thread more than all the rest.)
 - Kafka away, stalled or full: the outbox is written to disk. What librdkafka holds stays with it: only it can send
   again without repeating (idempotence).
 - Kafka back: once it has what librdkafka held, segments are sent, each removed when Kafka has confirmed all of it; then
-  what waits; then directly again.
+  what waits.
 - Whoever must have it safe at once (a deadline, a close, a durable session) has taken back what librdkafka holds, and
   written to disk too.
 
@@ -38,9 +39,9 @@ CONFIRM_S = 1.0
 _DISK_AGAIN_S = 5.0
 _ADOPT_EVERY_S = 30.0
 _GROUP_EVENTS, _GROUP_BYTES = 4_000, 4 * 1024 * 1024
-_SERVE_EVERY = 1_000
+_HELP_EVERY = 500
 _DRAIN_S = 0.05
-_PAUSE_S, _PAUSE_DIRECT_S, _PAUSE_ASKED_S = 0.01, 0.1, 0.001
+_PAUSE_S, _PAUSE_HELPED_S, _PAUSE_ASLEEP_S, _PAUSE_ASKED_S = 0.005, 0.02, 0.1, 0.001
 
 
 class Delivery:
@@ -60,12 +61,15 @@ class Delivery:
         self._outbox = Outbox(policy)
         self._spool = spool
         self._replay: Replay | None = None
-        self._direct: Broker | None = None
         #: Held by whoever serves the broker; the keeper while it moves events about.
         self._serving = threading.Lock()
+        #: Kafka takes what waits, and nothing older is anywhere else.
+        self._flowing = False
+        self._helped = False
+        #: The keeper found nothing to do: the next event wakes it.
+        self._asleep = False
         self._disk_at_s = 0.0
         self._adopt_at_s = 0.0
-        self._unserved = 0
         self._refused: list[FailedEvent] = []
         self._refused_count = 0
         #: Events of this process on disk.
@@ -75,33 +79,29 @@ class Delivery:
 
     def send(self, key: bytes, body: bytes) -> None:
         """Accept one record without its header. Raises Backpressure or Dropped when it was not accepted."""
-        outbox = self._outbox
-        give_up_at_s = 0.0
+        outbox, record = self._outbox, (key, body)
         with outbox.lock:
-            while True:
-                broker = self._direct
-                if broker is not None:
-                    try:
-                        broker.send(key, body)
-                        break
-                    except BufferError:
-                        self._direct = broker = None
-                        self.woken.set()
-                if outbox.has_room((key, body)):
-                    outbox.append((key, body))
-                    return
-                give_up_at_s = give_up_at_s or time.monotonic() + outbox.policy.wait_s
-                outbox.await_room(give_up_at_s)
-            outbox.accepted += 1
-            self._unserved += 1
-            if self._unserved < _SERVE_EVERY:
-                return
-            self._unserved = 0
-        # Where many events come from, the keeper alone would not get at the interpreter often enough.
+            if not outbox.has_room(record):
+                give_up_at_s = time.monotonic() + outbox.policy.wait_s
+                while not outbox.has_room(record):
+                    outbox.await_room(give_up_at_s)
+            outbox.append(record)
+            waiting = len(outbox)
+            wake, self._asleep = self._asleep, False
+        if wake:
+            self.woken.set()
+        elif waiting % _HELP_EVERY == 0 and self._flowing:
+            self._help()
+
+    def _help(self) -> None:
+        """Do the keeper's work: where so many events come from, it alone does not get at the interpreter enough."""
         if self._serving.acquire(blocking=False):
             try:
-                if self._direct is broker:
+                broker = self._connection.broker
+                if self._flowing and broker is not None:
+                    self._flowing = self._hand_over(broker)
                     broker.serve()
+                    self._helped = True
             finally:
                 self._serving.release()
 
@@ -177,29 +177,41 @@ class Delivery:
 
     def serve(self) -> float:
         """Move events on; return the seconds after which to look again."""
+        if (
+            self._helped and not self._outbox.asked
+        ):  # Who sends so much sees to it; both at it would only take the interpreter from one another.
+            self._helped = False
+            return _PAUSE_HELPED_S
         with self._serving:
             self._attend()
             connection = self._connection
-            if self._outbox.asked and connection.broker is not None:
-                self._hasten(connection.broker)
+            moved = False
             if connection.broker is not None and connection.away is None:
                 self._adopt()
-                if self._direct is None:
-                    self._catch_up(connection.broker)
+                moved = self._catch_up(connection.broker)
             elif connection.away is not None:
                 self._to_disk()
                 if len(self._outbox) or self.spooled:
                     connection.complain(self._fate)
             else:
                 self._relieve()
+            if self._outbox.asked and connection.broker is not None:
+                self._hasten(connection.broker)
             self._answer()
             self._note_refused(connection.broker)
-        if self._outbox.asked:
+        return self._pause_s(moved)
+
+    def _pause_s(self, moved: bool) -> float:
+        outbox = self._outbox
+        if outbox.asked:
             return _PAUSE_ASKED_S
-        return _PAUSE_S if self._direct is None else _PAUSE_DIRECT_S
+        settled = self._flowing or self._connection.away is not None
+        with outbox.lock:
+            self._asleep = settled and not moved and not len(outbox)
+        return _PAUSE_ASLEEP_S if self._asleep else _PAUSE_S
 
     def _attend(self) -> None:
-        """Look after the connection; while it does not take events, nobody sends directly."""
+        """Look after the connection."""
         connection = self._connection
         if (broker := connection.broker) is None:
             connection.look()
@@ -212,7 +224,7 @@ class Delivery:
             return
         connection.watch(broker)
         if connection.away is not None:
-            self._stop_sending_directly()
+            self._flowing = False
 
     @property
     def _fate(self) -> str:
@@ -222,13 +234,9 @@ class Delivery:
             return "they wait"
         return "they are dropped, and counted, once the queue is full"
 
-    def _stop_sending_directly(self) -> None:
-        with self._outbox.lock:
-            self._direct = None
-
     def _step_aside(self, broker: Broker, why: str | None) -> None:
         """Take back from librdkafka what Kafka has not confirmed, and let go of the connection."""
-        self._stop_sending_directly()
+        self._flowing = False
         records = broker.recall()
         if self._replay is None:  # Else they are on disk still.
             self._outbox.put_back(records)
@@ -237,32 +245,39 @@ class Delivery:
         self._connection.lose(why)
 
     def _hasten(self, broker: Broker) -> None:
-        """Somebody waits: stop sending directly, so that what was sent before can be seen to be confirmed."""
-        self._stop_sending_directly()
+        """Somebody waits: give Kafka nothing more, so that what it was given can be seen to be confirmed."""
+        self._flowing = False
         # What is being replayed is safe on disk.
         if self._replay is None and not broker.drain(_DRAIN_S) and self._outbox.due:
             self._step_aside(broker, "Kafka: it takes too long to confirm")
 
-    def _catch_up(self, broker: Broker) -> None:
-        """Send what is on disk, then what waits; when nothing does any more, send directly."""
+    def _catch_up(self, broker: Broker) -> bool:
+        """Send what is on disk, then what waits; return whether anything did."""
+        outbox = self._outbox
         if self._spool is not None and self._catch_up_from(self._spool, broker):
+            self._flowing = False
             self._relieve()
-            return
-        if self._outbox.asked and broker.outstanding:
-            if self._outbox.over_half:
+            return True
+        if outbox.asked and broker.outstanding:
+            if outbox.over_half:
                 self._to_disk()
-            return
+            return True
+        moved = len(outbox) > 0
+        self._flowing = self._hand_over(broker)
+        if not self._flowing:
+            self._relieve()
+        return moved
+
+    def _hand_over(self, broker: Broker) -> bool:
+        """Give librdkafka what waits; return whether there was room for all of it."""
         while records := self._outbox.take(_GROUP_EVENTS, _GROUP_BYTES):
             for at, (key, body) in enumerate(records):
                 try:
                     broker.send(key, body)
                 except BufferError:
                     self._outbox.put_back(records[at:])
-                    self._relieve()
-                    return
-        with self._outbox.lock:
-            if not len(self._outbox) and not self._outbox.asked:
-                self._direct = broker
+                    return False
+        return True
 
     def _catch_up_from(self, spool: Spool, broker: Broker) -> bool:
         """Send the oldest segment, if there is one, step by step; return whether there was one."""
@@ -327,7 +342,7 @@ class Delivery:
         self._adopt_at_s = now_s + _ADOPT_EVERY_S
         with suppress(OSError):
             if self._spool.adopt():
-                self._stop_sending_directly()
+                self._flowing = False
 
     def _note_refused(self, broker: Broker | None) -> None:
         if broker is not None and broker.refused_count:

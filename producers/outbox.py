@@ -98,6 +98,11 @@ class Outbox:
         taken: list[Record] = []
         size = 0
         with self.lock:
+            if len(self._waiting) <= events_max and self._bytes <= bytes_max:
+                taken, self._bytes = list(self._waiting), 0
+                self._waiting.clear()
+                self._room.notify_all()
+                return taken
             while self._waiting and len(taken) < events_max:
                 size += len(self._waiting[0][0]) + len(self._waiting[0][1])
                 if taken and size > bytes_max:
