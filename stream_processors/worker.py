@@ -23,6 +23,7 @@ from procurator.price_feed import PriceFeed
 from procurator.registry import Registry
 from procurator.stream_processors.budgets.overseer import Overseer
 from procurator.stream_processors.ended_store import EndedStore
+from procurator.stream_processors.owned import Owned
 from procurator.stream_processors.partition import Log, PublishPolicy, SessionPartition, StateCodec
 from procurator.stream_processors.restore import Restored, Restoring
 from procurator.stream_processors.schema_cache import SchemaCache, SchemaWanted
@@ -35,17 +36,6 @@ _RETRY_S = 0.5
 _FLUSH_S = 3.0
 #: Without a record for so long, nothing is taken to be on its way.
 _QUIET_S = 3.0
-
-
-class Owned:
-    """A partition of ours: its sessions, and its log in Kafka."""
-
-    def __init__(self, sessions: SessionPartition, state_log: StateLog, ended: EndedStore) -> None:
-        self.sessions = sessions
-        self.state_log = state_log
-        self.ended = ended
-        self.folded_s = monotonic()
-        self.broker_time_us = 0
 
 
 class Worker:
@@ -141,10 +131,11 @@ class Worker:
                 break
             except Unavailable as error:
                 await self._mend(error)
-        owned.folded_s = monotonic()
-        owned.broker_time_us = batch.records[-1].timestamp * 1000
+        else:
+            return
+        owned.folded(batch, self.highwater(batch.partition))
         if self._overseer is not None:
-            self._overseer.wake()
+            self._overseer.wake(owned.broker_time_us)
         if sessions.urgent:
             self._urgent.set()
 
@@ -176,8 +167,7 @@ class Worker:
         for partition in partitions:
             owned = self._owned.pop(partition, None)
             if owned is not None:
-                owned.state_log.close()
-                owned.ended.close()
+                owned.close()
                 if self._overseer is not None:
                     self._overseer.released(partition)
 
@@ -239,7 +229,7 @@ class Worker:
         observer = None if self._overseer is None else self._overseer.opened(log, found)
         table, decoder = restoring.open, self._event_decoder
         sessions = SessionPartition(log, table, self._codec, decoder, self.policy, observer, ended)
-        self._owned[partition] = Owned(sessions, state_log, ended)
+        self._owned[partition] = Owned(self.topic, sessions, state_log, ended, observer)
         restored = f"{restoring.records} states restored in {monotonic() - started_s:.1f} s, {len(table)} sessions open"
         _log.info("partition %s: %s", partition, restored)
 

@@ -1,4 +1,4 @@
-"""What sink, stream and signer count about themselves, and the port on which Prometheus may ask them.
+"""What sink, stream, signer and forwarder count about themselves, and the port on which Prometheus may ask them.
 
 Counted once a batch, so that nothing is paid for a record. With ``PROCURATOR_METRICS_PORT`` 0 nobody can ask, and
 counting costs next to nothing. The API has figures of its own, at ``GET /metrics``.
@@ -26,9 +26,22 @@ LOST_OFFSETS = Counter(
 DEAD_LETTERS = Counter("procurator_dead_letters", "Records that can never be processed, by reason.", ("reason",))
 CHECKPOINT_TIME = Gauge("procurator_checkpoint_time_seconds", "When the last checkpoint was signed, Unix time.")
 CHECKPOINT_SIZE = Gauge("procurator_checkpoint_size", "Entries of the control log in the last checkpoint.")
+
 BUDGET_SPENT = Gauge(
     "procurator_budget_spent_ratio", "What is spent of a budget's limit in its period.", ("org_id", "budget_id")
 )
+#: From ten milliseconds to ten seconds: what must act in time.
+_SOON = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+EVENT_AGE_SECONDS = Histogram(
+    "procurator_event_age_seconds", "From Kafka's time of a batch's last record until it is folded.", buckets=_SOON
+)
+SIGNAL_SECONDS = Histogram(
+    "procurator_signal_seconds",
+    "From what a signal follows from until it is sent, by cause.",
+    ("cause",),
+    buckets=_SOON,
+)
+UNPRICED_CALLS = Counter("procurator_unpriced_calls", "Completed model calls that have no price.")
 VERIFICATION = Gauge(
     "procurator_verification_status", "What the watcher found last: 0 sound, 1 tampered, 2 it cannot tell."
 )

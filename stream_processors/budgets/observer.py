@@ -20,6 +20,8 @@ class Observer:
 
     def __init__(self, partition: int, meter: Meter, enforcement: Enforcement) -> None:
         self.meter = meter
+        #: Completed model calls without a price, since somebody took them.
+        self.unpriced_calls = 0
         self._partition = partition
         self._enforcement = enforcement
 
@@ -37,6 +39,8 @@ class Observer:
             return
         kind, payload = event["payload"]
         if kind in _CHARGED:
+            if cost is None and kind == events.MODEL_CALL_COMPLETED:
+                self.unpriced_calls += 1
             changes = charges(state, event, offset, broker_time_us, cost, prices)
             if changes:
                 owner = Owner(event["org_id"], event["agent_id"], event["owner_team_id"])

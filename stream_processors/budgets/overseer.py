@@ -72,6 +72,8 @@ class Overseer:
         self._loop = asyncio.get_running_loop()
         self._failure: asyncio.Future[None] = asyncio.Future()
         self._woken = asyncio.Event()
+        #: When the first of what is to be decided happened.
+        self._since_us: int | None = None
         #: Set once everything was heard that was said before the start.
         self.informed = asyncio.Event()
         #: First when partitions have come, so that somebody publishes what is swept.
@@ -125,15 +127,18 @@ class Overseer:
             if now_us >= self._sweep_us:
                 self._sweep_us = now_us + _SWEEP_US
                 self._sweep(now_us)
+            since_us, self._since_us = now_us if self._since_us is None else self._since_us, None
             decisions = self.enforcement.decide(now_us, self._time_of)
             if decisions:
-                await self._speaker.say(decisions)
+                await self._speaker.say(decisions, since_us)
             else:
                 self._speaker.poll()
         self._failure.result()
 
-    def wake(self) -> None:
-        """Something has happened: decide soon."""
+    def wake(self, since_us: int | None = None) -> None:
+        """Something has happened, at ``since_us`` (µs; now if left out): decide soon."""
+        since_us = clock.now_us() if since_us is None else since_us
+        self._since_us = since_us if self._since_us is None else min(since_us, self._since_us)
         self._woken.set()
 
     def opened(self, log: Log, found: Restored) -> Observer:

@@ -7,7 +7,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, Message, Producer
 
-from procurator import clock
+from procurator import clock, metrics
 from procurator.avro_schemas.codec import load_schema
 from procurator.budgets.records import status_key, status_to_record
 from procurator.errors import Fatal
@@ -36,14 +36,18 @@ class Speaker:
         self._schemas = {topic: load_schema(topic.schema) for topic in (CONTROL, BUDGET_STATUS)}
         self._schema_ids = {topic: registry.schema_id(schema) for topic, schema in self._schemas.items()}
 
-    async def say(self, decisions: Decisions) -> None:
-        """Say all of it: first events, then, when Kafka has those, signals and statuses."""
+    async def say(self, decisions: Decisions, since_us: int) -> None:
+        """Say all of it: first events, then, when Kafka has those, signals and statuses.
+
+        ``since_us`` is when the first of what they follow from happened.
+        """
         if decisions.events:
             for said in decisions.events:
                 self._produce(self._events_topic, said.session.session_id.encode(), self._event(said))
             await asyncio.to_thread(self._producer.flush)
         for signal in decisions.signals:
             self._send(CONTROL, signal["session_id"].encode(), signal)
+            metrics.SIGNAL_SECONDS.labels(signal["cause"]).observe((clock.now_us() - since_us) / 1e6)
         for status in decisions.statuses:
             key = status_key(status.budget.budget_id, status.period.start_us, status.session_id)
             self._send(BUDGET_STATUS, key, status_to_record(status))
