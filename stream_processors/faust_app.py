@@ -59,8 +59,9 @@ def build_app(bootstrap_servers: str, group_id: str, data_dir: Path, worker: Wor
         broker_session_timeout=6.0,
         consumer_group_instance_id=settings().kafka_instance or None,
         broker_heartbeat_interval=2.0,
-        # Memory: at most this many batches of this many records wait to be folded.
-        stream_buffer_maxsize=4,
+        # Memory: at most this many batches wait to be folded, and one fetch's are of this many records together. Small
+        # batches must not fill it: from four fifths on Faust turns off the partition that a batch is of.
+        stream_buffer_maxsize=16,
         broker_max_poll_records=2_000,
         stream_wait_empty=False,
     )

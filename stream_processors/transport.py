@@ -94,6 +94,9 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             # Every partition has batches waiting to be folded. Faust would look again after a whole second.
             await self.sleep(_FULL_S)
             return {}, set()
+        if self._buffered_partitions:
+            # Some partition does. What was fetched of it holds up the fetching of all, until it is asked for again.
+            timeout = _FULL_S
         fetched, active = await super()._wait_next_records(timeout)
         if not fetched:
             return fetched, active
