@@ -6,6 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 from procurator import events, signals
+from procurator.budgets import total_of
 from procurator.clock import now_us
 from procurator.topics import CONTROL, SESSION_STATE
 
@@ -73,6 +74,32 @@ def test_each_session_of_an_agent_may_have_a_limit_of_its_own(fleet: Any, listen
     fleet.call(greedy, name, 100)
     fleet.wait(lambda: listener.signals(greedy), "the greedy one is told")
     assert not listener.signals(frugal)
+
+
+def test_agent_team_and_organisation_all_count_a_model_without_a_price_and_tokens_stop_it(
+    fleet: Any, listener: Any
+) -> None:
+    name, org_id, team = agent(), f"org-{uuid4()}", f"team-{uuid4()}"
+    whose = {"org_id": org_id, "owner_team_id": team}
+    levels = (("AGENT", name, 10**6), ("TEAM", team, 10**6), ("ORGANISATION", org_id, 300))
+    budgets = [
+        fleet.budget(name, limit, ("1", "TERMINATE"), org_id=org_id, scope=scope, scope_id=scope_id)
+        for scope, scope_id, limit in levels
+    ]
+    session_id = str(uuid4())
+    started = {"agent_name": name, "initiator": "SYSTEM", "origin": "API"}
+    fleet.say(session_id, events.SESSION_STARTED, started, name, **whose)
+    for number in range(3):
+        call = {"model_call_id": f"c{number}", "provider": "home", "model": "made", "output_tokens": 100}
+        fleet.say(session_id, events.MODEL_CALL_COMPLETED, {**call, "latency_ms": 1.0}, name, **whose)
+    [signal] = fleet.wait(lambda: listener.signals(session_id), "the organisation's limit is reached")
+    assert (signal["kind"], signal["budget_id"]) == ("TERMINATE", budgets[2].budget_id)
+    for budget in budgets:
+        fleet.wait(
+            lambda each=budget: total_of(listener.counters(each.budget_id).values()).tokens == 300, "it counts all"
+        )
+        spend = total_of(listener.counters(budget.budget_id).values())
+        assert (spend.attousd, spend.unpriced_tokens) == (0, 300)
 
 
 def test_a_pause_waits_for_an_approval_and_a_denial_terminates(fleet: Any, listener: Any) -> None:
