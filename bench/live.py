@@ -3,7 +3,8 @@
 Probes run a session through the SDK each. *Budget*: from the event that breaks a budget, as it is recorded, until the
 session's runtime is told, and until `SessionTerminated` is raised in its thread. *Terminate*: from the request
 `POST /v1/sessions/{id}/terminate` until the same. There is no peer: no other product stops a running session.
-Then, without that load, how soon listeners are shown an event (`live_sse`).
+Of the first, also where the time goes (`live_stages`). Then, without that load, how soon listeners are shown an event
+(`live_sse`).
 """
 
 import sys
@@ -19,6 +20,7 @@ import httpx
 
 from procurator.bench import live_sse
 from procurator.bench.fleet import Fleet, Load
+from procurator.bench.live_stages import Probe, stages
 from procurator.deploy.embedded.layout import Ports
 from procurator.deploy.embedded.stack import Stack, StackConfig
 from procurator.errors import Unavailable
@@ -58,30 +60,34 @@ def run(rate: float = 5_000.0, sessions: int = 1_000) -> dict[str, Any]:
                 list(definers.map(lambda agent_id: _define(api, "AGENT", agent_id, "100"), agents))
             fleet.start()
             time.sleep(_WARM_UP_S)
-            budget = _probe(lambda number: _break_budget(sdk, agents[number]))
+            probes: list[Probe] = []
+            budget = _probe(lambda number: _break_budget(sdk, agents[number], probes))
             terminate = _terminations(sdk, api)
             offered = fleet.confirmed()
+            where = {name: _percentiles(tuple(seconds)) for name, seconds in stages(stack, probes).items()}
         sse = live_sse.measure(stack)
     return {
         "latency_ms": budget["raised"],
         "at_events_per_s": round(offered),
-        "budget_ms": budget,
+        "budget_ms": {**budget, "stages": where},
         "terminate_ms": terminate,
         "probes": _PROBES,
         "sse_ms": sse,
     }
 
 
-def _break_budget(sdk: Procurator, agent_id: str) -> tuple[float, float]:
+def _break_budget(sdk: Procurator, agent_id: str, probes: list[Probe]) -> tuple[float, float]:
     """Return the seconds from breaking the agent's budget until the runtime is told, and until it is raised."""
     told: list[float] = []
     with _terminated(), sdk.session(agent=agent_id, on_signal=lambda _: told.append(time.perf_counter())) as session:
         with session.model_call("openai", "gpt-4o") as call:
-            begin = time.perf_counter()
+            begin, begun_s = time.perf_counter(), time.time()
             call.complete(output_tokens=100)
         session.cancelled.wait(_ANSWER_S)
         session.check()
-    return told[0] - begin, time.perf_counter() - begin
+    raised_s = time.perf_counter() - begin
+    probes.append(Probe(session.session_id, begun_s, begun_s + told[0] - begin))
+    return told[0] - begin, raised_s
 
 
 def _terminations(sdk: Procurator, api: httpx.Client) -> dict[str, dict[str, float]]:

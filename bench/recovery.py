@@ -13,6 +13,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -44,27 +45,37 @@ _LOG_AT = _SESSION_AT + 36 + 1
 
 def run(sessions: int = 1_000_000) -> dict[str, Any]:
     """Return how long a worker takes to go on after ``sessions`` states, a tenth of them open, and its memory."""
+    with _bench() as bench:
+        open_sessions = sessions // OPEN_SHARE
+        empty_mib, open_mib, open_bytes = bench.open_sessions(open_sessions)
+        ended_bytes = bench.publish(sessions - open_sessions, is_open=False)
+        seconds, peak_mib, all_mib = bench.recover()
+        return {
+            "events_per_s": round(sessions / seconds),
+            "sessions": sessions,
+            "open_sessions": open_sessions,
+            "seconds_until_processing": round(seconds, 1),
+            "resident_mib": round(all_mib),
+            "peak_resident_mib": round(peak_mib),
+            "resident_mib_without_sessions": round(empty_mib),
+            "mib_per_100000_open_sessions": round((open_mib - empty_mib) * 100_000 / open_sessions),
+            "bytes_per_state": {"ended": round(ended_bytes), "open": round(open_bytes)},
+        }
+
+
+def memory_of_open_sessions(sessions: int = 100_000) -> float:
+    """Return the memory in MiB that so many open sessions take of a worker, budgets included."""
+    with _bench() as bench:
+        empty_mib, open_mib, _ = bench.open_sessions(sessions)
+        return open_mib - empty_mib
+
+
+@contextmanager
+def _bench() -> "Iterator[_Bench]":
     with tempfile.TemporaryDirectory(prefix="procurator-bench-") as folder:
         only = frozenset({"kafka", "registry"})
         with Stack(StackConfig(Path(folder) / "stack", Ports.free(), only)) as stack:
-            bench = _Bench(stack, Path(folder))
-            open_sessions = sessions // OPEN_SHARE
-            _, _, empty_mib = bench.recover()
-            open_bytes = bench.publish(open_sessions, is_open=True)
-            _, _, open_mib = bench.recover()
-            ended_bytes = bench.publish(sessions - open_sessions, is_open=False)
-            seconds, peak_mib, all_mib = bench.recover()
-            return {
-                "events_per_s": round(sessions / seconds),
-                "sessions": sessions,
-                "open_sessions": open_sessions,
-                "seconds_until_processing": round(seconds, 1),
-                "resident_mib": round(all_mib),
-                "peak_resident_mib": round(peak_mib),
-                "resident_mib_without_sessions": round(empty_mib),
-                "mib_per_100000_open_sessions": round((open_mib - empty_mib) * 100_000 / open_sessions),
-                "bytes_per_state": {"ended": round(ended_bytes), "open": round(open_bytes)},
-            }
+            yield _Bench(stack, Path(folder))
 
 
 class _Bench:
@@ -80,6 +91,13 @@ class _Bench:
         topic_id, _ = cluster.describe([topics.SESSION_EVENTS.name])[topics.SESSION_EVENTS.name]
         self._logs = [log_id(topic_id, partition).encode() for partition in range(PARTITIONS)]
         self._producer = Producer(producer_config(stack.kafka, **{"queue.buffering.max.messages": 1_000_000}))
+
+    def open_sessions(self, count: int) -> tuple[float, float, float]:
+        """Return a worker's memory in MiB without sessions and with ``count`` open ones, and the bytes of a state."""
+        _, _, empty_mib = self.recover()
+        bytes_of_one = self.publish(count, is_open=True)
+        _, _, open_mib = self.recover()
+        return empty_mib, open_mib, bytes_of_one
 
     def publish(self, count: int, *, is_open: bool) -> float:
         """Write states of ``count`` sessions to the state topic; return how many bytes one has."""

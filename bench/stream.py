@@ -6,7 +6,7 @@ the published states had come, and when Kafka says they arrived, from a tenth of
 joining a group and restoring are not in it, but everything else is: fetching, decoding, rules, pricing, the state,
 publishing it durably, committing. Ours also counts every call against budgets of its agent, its team and its
 organisation, which the peer does not. Afterwards states and budgets are compared with a recount: a wrong result is no
-result.
+result. What open sessions take of a worker's memory is measured by itself (`recovery`).
 """
 
 import os
@@ -29,6 +29,7 @@ from procurator import topics
 from procurator.avro_schemas.codec import Decoder, load_schema
 from procurator.bench import corpus, recount
 from procurator.bench.machine import memory_mib
+from procurator.bench.recovery import memory_of_open_sessions
 from procurator.budget_topics import BudgetTopics
 from procurator.budgets import NOTIFY, TERMINATE, Budget, Threshold
 from procurator.budgets.definition import AGENT, ORGANISATION, TEAM
@@ -84,7 +85,7 @@ def run(events: int = 200_000, seed: int = 0) -> dict[str, Any]:
             peer = bench.measure(
                 ["-m", "procurator.bench.stream_peer", PEER_GROUP], PEER_GROUP, PEER_STATES.name, events
             )
-            return {
+            figures = {
                 "events": events,
                 "bytes_per_event": round(bytes_per_event),
                 "events_per_s": round(ours.events_per_s),
@@ -102,6 +103,7 @@ def run(events: int = 200_000, seed: int = 0) -> dict[str, Any]:
                 },
                 "ratio": round(ours.events_per_s / peer.events_per_s, 2),
             }
+    return {**figures, "mib_per_100000_open_sessions": round(memory_of_open_sessions(100_000))}
 
 
 class _Bench:
