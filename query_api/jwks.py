@@ -5,7 +5,6 @@ no traffic. While the provider is away, the keys that are known go on being beli
 """
 
 import asyncio
-import ipaddress
 import logging
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey, import_key
 
 from procurator.errors import Unavailable, UserError
+from procurator.query_api.local import is_local
 
 _log = logging.getLogger(__name__)
 
@@ -112,13 +112,6 @@ def checked_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme == "https" and parts.hostname:
         return url
-    if parts.scheme == "http" and _is_local(parts.hostname or ""):
+    if parts.scheme == "http" and is_local(parts.hostname or ""):
         return url
     raise UserError(f"PROCURATOR_OIDC_JWKS_URL: {url!r} is not an https address")
-
-
-def _is_local(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

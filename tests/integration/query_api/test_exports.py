@@ -19,10 +19,16 @@ import pyarrow.parquet
 import pytest
 from fastapi.testclient import TestClient
 
+from procurator.access import Permission, Principal, Scope
 from procurator.config import Settings
 from procurator.deploy.embedded.stack import Stack
 from procurator.key_files import load_verifier
 from procurator.producers import Procurator
+from procurator.query_api.export.job import UNFINISHED, FileFormat, Job
+from procurator.query_api.export.source import ExportSource
+from procurator.query_api.export.store import JobStore
+from procurator.query_api.queries.export import SnapshotSessions
+from procurator.query_api.search import parse
 from procurator.verify.export_format import verify_file
 from procurator.verify.report import Verdict
 
@@ -213,6 +219,24 @@ def test_parquet_goes_to_a_directory(client: TestClient, org_id: str, reader_set
     assert sum(cost for cost in table.column("cost_usd").to_pylist() if cost is not None) == Decimal("0.1")
 
 
+def test_over_a_network_an_answer_is_compressed_and_the_same(
+    reader_settings: Settings, org_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read() -> bytes:
+        query = SnapshotSessions(scope=Scope.everywhere(), filter=parse(f"org:{org_id}"))
+        source = ExportSource(reader_settings)
+        try:
+            with source.rows(query, FileFormat.NDJSON) as pieces:
+                return b"".join(pieces)
+        finally:
+            source.close()
+
+    near = read()
+    monkeypatch.setattr("procurator.query_api.export.source.is_local", lambda _: False)
+    assert read() == near
+    assert near.count(b"\n") == 40
+
+
 @pytest.mark.parametrize("directory", ["..", "../x", "a/b", "/etc", ".hidden", "", "a\0b", "%2e%2e", "x" * 101])
 def test_no_directory_leads_out(client: TestClient, directory: str) -> None:
     answer = client.post("/v1/exports", json={"directory": directory})
@@ -246,7 +270,7 @@ import sys, threading
 from procurator.config import Settings
 from procurator.query_api.export.service import Exports
 from procurator.query_api.export.snapshot import PartPolicy
-Exports(Settings(), lambda: None, PartPolicy(events_max=8)).start()
+Exports(Settings(), lambda: None, PartPolicy(events_max=4)).start()
 threading.Event().wait()
 """
 
@@ -254,10 +278,6 @@ threading.Event().wait()
 def test_a_job_whose_process_is_killed_goes_on_and_is_what_it_would_have_been(
     client: TestClient, reader_settings: Settings, org_id: str, new_sessions: Callable[[str, int], None], tmp_path: Path
 ) -> None:
-    from procurator.access import Permission, Principal
-    from procurator.query_api.export.job import UNFINISHED, FileFormat, Job
-    from procurator.query_api.export.store import JobStore
-
     store = JobStore(tmp_path)
     principal = Principal("key:admin", None, frozenset({Permission.ADMIN}))
     job = Job.new(principal, f"org:{org_id}", FileFormat.NDJSON, None)
@@ -301,8 +321,6 @@ def test_a_job_whose_process_is_killed_goes_on_and_is_what_it_would_have_been(
 
 
 def test_a_job_is_cancelled_and_leaves_no_file(client: TestClient, reader_settings: Settings, org_id: str) -> None:
-    from procurator.query_api.export.store import JobStore
-
     export_id = begin(client, filter=f"org:{org_id}")
     assert client.delete(f"/v1/exports/{export_id}").status_code == 204
     store = JobStore(reader_settings.exports)
