@@ -26,7 +26,7 @@ def stream_name(asked: SessionFilter) -> str:
 
 
 class ListStream:
-    """One listener of the list. ``position`` None begins with what comes next."""
+    """One listener of the list. ``position`` None begins with the ``backfill`` newest sessions and what comes next."""
 
     def __init__(
         self,
@@ -37,6 +37,7 @@ class ListStream:
         scope: Scope,
         asked: SessionFilter,
         position: Position | None,
+        backfill: int = 0,
     ) -> None:
         self._hub = hub
         self._past = past
@@ -47,6 +48,9 @@ class ListStream:
         self._name = stream_name(asked)
         self._position = position or {}
         self._is_new = position is None
+        self._backfill = backfill
+        #: Log and offset of the states of the backfill, by session: they are not told again.
+        self._had: dict[str, tuple[str, int]] = {}
         #: Sessions that the client knows not to match, the latest last. Of any other it may hold that they do, from
         #: the list that it loaded or from before it connected again, wherever that was.
         self._gone: dict[str, None] = {}
@@ -55,10 +59,14 @@ class ListStream:
         """Yield Server-Sent Events without end. Raises Dropped, and Unavailable."""
         with self._hub.listening_to_list(self._scope) as listener:
             if self._is_new:
-                while self._hub.start(STATE) is None:
+                while (starts := self._hub.start(STATE)) is None:
                     await listener.wait()
                     listener.check()
-                self._position.update(self._hub.places(STATE))
+                if self._backfill:
+                    yield await self._newest(starts)
+                    self._is_new = False
+                else:
+                    self._position.update(self._hub.places(STATE))
             while True:
                 is_caught_up = self._is_new
                 self._is_new = False
@@ -72,6 +80,17 @@ class ListStream:
                     await listener.wait()
                     yield b"".join(map(self._from_kafka, _latest(listener.take())))
 
+    async def _newest(self, starts: Offsets) -> bytes:
+        """Return the newest sessions, and go on from where the table was before they were read.
+
+        They have no id: who is cut off among them begins again.
+        """
+        heads = await self._past.heads(starts)
+        self._position.update({log_id: heads.get(log_id, 0) - 1 for log_id in starts})
+        rows = await self._past.newest(self._asked, self._backfill)
+        self._had = {row["session_id"]: (row["state_log_id"], row["state_offset"]) for row in rows}
+        return b"".join(frame(STATE, self._views.session(row)) for row in rows)
+
     def _starts(self) -> Offsets | None:
         return self._hub.start(STATE)
 
@@ -84,7 +103,10 @@ class ListStream:
         return found
 
     def _from_table(self, row: Row) -> bytes:
-        self._position[row["state_log_id"]] = row["state_offset"]
+        log_id, offset = row["state_log_id"], row["state_offset"]
+        self._position[log_id] = offset
+        if self._was_had(row["session_id"], log_id, offset):
+            return b""
         state = self._views.state_record(row["state"])
         return self._frame(row["session_id"], state, lambda: self._views.session(row))
 
@@ -93,9 +115,13 @@ class ListStream:
             return b""
         self._position[record.log_id] = record.offset
         shown = self._hub.shown(record)
-        if shown is None:
+        if shown is None or self._was_had(record.session_id, record.log_id, record.offset):
             return b""
         return self._frame(record.session_id, shown.record, lambda: shown.data)
+
+    def _was_had(self, session_id: str, log_id: str, offset: int) -> bool:
+        had = self._had.get(session_id)
+        return had is not None and had[0] == log_id and offset <= had[1]
 
     def _frame(self, session_id: str, state: dict[str, Any], item: Callable[[], bytes]) -> bytes:
         """Return what there is to say of a session: its item, or once that it is gone, if it can have been there."""

@@ -6,7 +6,15 @@ from uuid import UUID
 from procurator.access import Scope
 from procurator.query_api.live.follow import Offsets, Position
 from procurator.query_api.queries.base import Query, Row
-from procurator.query_api.queries.live import EntriesAfter, LedgerHeads, StateHeads, StatesAfter, is_full
+from procurator.query_api.queries.live import (
+    EntriesAfter,
+    LedgerHeads,
+    NewestStates,
+    StateHeads,
+    StatesAfter,
+    is_full,
+)
+from procurator.query_api.search import SessionFilter
 from procurator.query_api.store import Store
 
 #: Heads are of logs, which are nobody's; what stands in the logs is always asked for in the listener's scope.
@@ -43,6 +51,10 @@ class ListPast:
     async def page(self, position: Position) -> tuple[list[Row], bool]:
         rows = await self._store.rows(StatesAfter(scope=self._scope, places=tuple(sorted(position.items()))))
         return rows, is_full(rows)
+
+    async def newest(self, search: SessionFilter, limit: int) -> list[Row]:
+        """Return the newest sessions of a list, at most ``limit``, the newest first."""
+        return await self._store.rows(NewestStates(scope=self._scope, search=search, limit=limit))
 
 
 async def table_heads(store: Store, event_logs: Iterable[str], state_logs: Iterable[str]) -> Offsets:

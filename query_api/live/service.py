@@ -70,11 +70,12 @@ class Live:
         """Return the id that a session's stream goes on after, for who has read all up to an offset elsewhere."""
         return self._seal.close(session_stream.stream_name(session_id), {log_id: offset})
 
-    def sessions(self, scope: Scope, asked: SessionFilter, last_id: str | None) -> AsyncIterator[bytes]:
-        """Return the stream of the list after ``last_id``. Raises BadResumeId."""
+    def sessions(self, scope: Scope, asked: SessionFilter, last_id: str | None, backfill: int) -> AsyncIterator[bytes]:
+        """Return the stream of the list after ``last_id``, or of its newest sessions first. Raises BadResumeId."""
         position = None if last_id is None else self._seal.open(list_stream.stream_name(asked), last_id)
         past = ListPast(self._store, scope)
-        return self._counted(ListStream(self.hub, past, self._views, self._seal, scope, asked, position).frames())
+        stream = ListStream(self.hub, past, self._views, self._seal, scope, asked, position, backfill)
+        return self._counted(stream.frames())
 
     def end_streams(self) -> None:
         """Ask every stream to end: the process stops, and whoever listens goes on elsewhere."""

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from procurator.query_api.queries.base import PAGE_BYTES_MAX, Query, Row, Statement, within_bytes
 from procurator.query_api.queries.sessions import LIST_COLUMNS
+from procurator.query_api.search.filter import SessionFilter
 
 #: Places in logs: (log id, last offset had of it).
 Places = tuple[tuple[str, int], ...]
@@ -55,6 +56,21 @@ class StatesAfter(Query):
             "  length(sessions.state) AS body_bytes\n"
             f"FROM {statement.rows('sessions FINAL', later)}\n"
             f"ORDER BY state_log_id, state_offset LIMIT {limit}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewestStates(Query):
+    """The newest sessions that a filter finds, at most ``limit``, with the place of their latest published state."""
+
+    search: SessionFilter
+    limit: int
+
+    def render(self, statement: Statement) -> str:
+        return (
+            f"SELECT {', '.join(LIST_COLUMNS)}, state_log_id, state_offset\n"
+            f"FROM {statement.rows('sessions FINAL', *self.search.conditions(statement))}\n"
+            f"ORDER BY newest_first, session_id LIMIT {statement.bind('limit', 'UInt32', self.limit)}"
         )
 
 

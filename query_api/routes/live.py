@@ -12,6 +12,7 @@ from procurator.query_api.auth import Access, requires
 from procurator.query_api.live.resume import ID_CHARS_MAX, BadResumeId
 from procurator.query_api.live.sse import EventStream
 from procurator.query_api.problems import FieldProblem, Problem, invalid, not_found
+from procurator.query_api.queries.base import LIMIT_MAX
 from procurator.query_api.routes.common import NOT_FOUND, PROBLEMS, InService
 from procurator.query_api.routes.filters import FilterParameters
 
@@ -36,6 +37,8 @@ class ResumeParameters(BaseModel):
 
 class ListStreamParameters(FilterParameters, ResumeParameters):
     """Which sessions, and where to go on."""
+
+    backfill: int = Field(0, ge=0, le=LIMIT_MAX, description="Send so many of the newest sessions first, if it is new.")
 
 
 @router.get(
@@ -74,7 +77,8 @@ async def stream_list(
     asked = which.search()
     asked.require_live()
     try:
-        frames = services.live.sessions(access.scope, asked, last_event_id or which.last_event_id or None)
+        last_id = last_event_id or which.last_event_id or None
+        frames = services.live.sessions(access.scope, asked, last_id, which.backfill)
     except BadResumeId as error:
         raise _bad_id(error) from error
     await access.shown()

@@ -372,6 +372,34 @@ async def test_what_was_listed_before_the_stream_began_is_told_to_leave(
     assert left.data == {"session_id": agent.session_id}
 
 
+async def test_a_backfill_is_the_newest_sessions_and_what_follows_is_told_once(
+    api: Api, new_agent: Callable[..., Agent]
+) -> None:
+    org_id = f"live-{uuid4().hex[:8]}"
+    agents = [new_agent(org_id=org_id) for _ in range(4)]
+    for agent in agents:
+        agent.start()
+    agents[3].end()
+
+    async def are_listed() -> bool:
+        listed = (await api.client.get(f"/v1/sessions?q=org:{org_id}")).json()["items"]
+        return sorted(one["status"] for one in listed) == ["COMPLETED", "RUNNING", "RUNNING", "RUNNING"]
+
+    await until(are_listed)
+    async with api.stream("/v1/stream", q=f"org:{org_id} status:RUNNING", backfill="2") as heard:
+        *newest, ready = await take(heard, lambda one: one.name == "ready")
+        assert [one.data["session_id"] for one in newest] == [agents[2].session_id, agents[1].session_id]
+        assert [one.id for one in newest] == [None, None]
+        for agent in agents[:2]:
+            agent.end()
+        told = [*newest, *(await take(heard, lambda one: one.data.get("session_id") == agents[0].session_id))]
+    states = [(one.data["session_id"], one.data["as_of_offset"]) for one in told if one.name == "state"]
+    assert len(set(states)) == len(states)
+    async with api.stream("/v1/stream", ready.id, q=f"org:{org_id} status:RUNNING", backfill="2") as heard:
+        resumed = await take(heard, lambda one: one.name == "ready")
+    assert all(one.name != "state" for one in resumed), "who resumes is told what changed, and nothing else"
+
+
 async def test_a_slow_listener_is_dropped_with_a_reason_and_resumes(
     api: Api, stack: Stack, new_agent: Callable[..., Agent]
 ) -> None:

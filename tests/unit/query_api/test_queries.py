@@ -28,7 +28,7 @@ from procurator.query_api.queries.export import (
     SnapshotSessions,
 )
 from procurator.query_api.queries.facets import CountByListed, CountByName, SessionTotals
-from procurator.query_api.queries.live import EntriesAfter, LedgerHeads, StateHeads, StatesAfter
+from procurator.query_api.queries.live import EntriesAfter, LedgerHeads, NewestStates, StateHeads, StatesAfter
 from procurator.query_api.queries.matches import Held, Hits, HowRare
 from procurator.query_api.queries.sessions import (
     ListSessions,
@@ -90,6 +90,7 @@ _QUERIES: dict[str, Query] = {
     "entries_after": EntriesAfter(scope=_TEAMS, session_id=_ID, places=(("log:1", 41),)),
     "states_after": StatesAfter(scope=_TEAMS, places=(("states:0", 7), ("states:1", -1))),
     "ledger_heads": LedgerHeads(scope=Scope.everywhere(), starts=(("log:0", 0), ("log:1", 42))),
+    "newest_states": NewestStates(scope=_TEAMS, search=parse("agent:billing"), limit=100),
     "state_heads": StateHeads(scope=Scope.everywhere(), logs=("states:0", "states:1")),
     "session_costs": SessionCosts(scope=_TEAMS, session_id=_ID),
     "session_entries": SessionEntries(scope=_TEAMS, session_id=_ID),
