@@ -14,7 +14,7 @@ from typing import Any
 
 from procurator import metrics
 from procurator.clock import now_us
-from procurator.errors import UserError
+from procurator.errors import ProcuratorError, UserError
 from procurator.forwarder import chores, counts, formats
 from procurator.forwarder.batch import Batch, gather
 from procurator.forwarder.depot import Depot
@@ -86,11 +86,17 @@ class Courier:
                 except UserError as error:  # secrets that cannot be opened: somebody must put it right
                     await self._stop(str(error))
                     await self._changed.wait()
+                except ProcuratorError:  # what all endpoints share is away
+                    raise
                 except Away as away:
                     if str(away) != said:
                         _log.warning("webhook %s: %s: waiting", self._endpoint.endpoint_id, away)
                     said = str(away)
                     await asyncio.sleep(_AWAY_S)
+                except Exception as error:  # noqa: BLE001 - a fault of ours with one endpoint stops no other
+                    _log.exception("webhook %s", self._endpoint.endpoint_id)
+                    await self._stop(f"internal error: {type(error).__name__}: {error}")
+                    await self._changed.wait()
         finally:
             await self._post.close()
 

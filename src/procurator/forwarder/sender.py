@@ -96,7 +96,7 @@ class Sender:
         except TimeoutError:
             message = f"no whole answer within {self._policy.deadline_s:g} s"
             return Answer(None, message, latency_ms=_since_ms(began_s))
-        except (OSError, httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
+        except (OSError, ValueError, httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
             return Answer(None, str(error) or type(error).__name__, latency_ms=_since_ms(began_s))
         message = text.decode("utf-8", "replace")[: self._policy.message_chars_max]
         return Answer(status, message, retry_after, _since_ms(began_s))
