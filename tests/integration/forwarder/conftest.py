@@ -57,7 +57,7 @@ HOST = "hooks.example"
 POLICIES = Policies(
     BatchPolicy(entries_max=50, linger_s=0.05),
     RetryPolicy(first_s=0.05, most_s=0.2, open_s=0.1, give_up_s=3600.0),
-    SendPolicy(deadline_s=1.0),
+    SendPolicy(deadline_s=2.0),
     window_bytes=200_000,
 )
 
