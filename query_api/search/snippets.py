@@ -8,6 +8,9 @@ from procurator.query_api.search.words import Span, marked
 
 SNIPPET_CHARS = 240
 _BEFORE_CHARS = 60
+#: The beginning of a text that is looked at first, and how much must follow in it for the snippet to be whole.
+_NEAR_CHARS = 2_000
+_SURELY_SHOWN_CHARS = 1_000
 _TURN = "TURN"
 _THINKING = "THINKING"
 _PARTS = {"ToolCallStarted": "TOOL_INPUT", "ToolCallCompleted": "TOOL_OUTPUT"}
@@ -20,10 +23,21 @@ def hit_of(row: Mapping[str, Any], texts: Sequence[Text]) -> dict[str, Any]:
     """
     searches = [(text.words, text.prefix) for text in texts]
     shown = [(body, row[f"of_{body}"]) for body in BODIES]
-    found = [(body, text, marked(text, searches)) for body, text in shown if text]
+    found = [(body, text, _first_marked(text, searches)) for body, text in shown if text]
     body, text, spans = next((hit for hit in found if hit[2]), found[0] if found else ("content", "", []))
     part = _THINKING if body == "thinking" else _PARTS.get(row["kind"], _TURN)
     return {**row, "part": part, "snippet": snippet(text, spans)}
+
+
+def _first_marked(text: str, searches: Sequence[tuple[Sequence[str], bool]]) -> list[Span]:
+    """Return where ``text`` has what was searched, as far as a snippet around the first place shows.
+
+    Most texts have it near their beginning, and folding long ones takes a while.
+    """
+    spans = marked(text[:_NEAR_CHARS], searches)
+    if len(text) <= _NEAR_CHARS or (spans and spans[0].begin + _SURELY_SHOWN_CHARS < _NEAR_CHARS):
+        return spans
+    return marked(text, searches)
 
 
 def snippet(text: str, spans: Sequence[Span]) -> list[dict[str, Any]]:
