@@ -33,7 +33,7 @@ PAGES = {
     "new-budget": "/budgets/new",
     "ledger": "/ledger",
     "exports": "/exports",
-    "audit": "/audit",
+    "audit": "/audit?action=budgets.read",
     "webhooks": "/webhooks",
     "webhook": "/webhooks/{hook}",
     "new-webhook": "/webhooks/new",
