@@ -106,11 +106,22 @@ class Retention:
                     with session.model_call("openai", "gpt-4o") as call:
                         call.complete(input_tokens=120, output_tokens=35)
                     session.turn("assistant", "Let me see.")
-        until_s = time.monotonic() + 60
+        until_s = time.monotonic() + 120
         while len(self.ended()) < before + count:
             assert time.monotonic() < until_s, f"{len(self.ended())} of {before + count} sessions ended"
         self.ledger.await_signed(self.count("1"))
+        while self.unsettled():
+            assert time.monotonic() < until_s, "the sink has not settled its heads"
         return self.ended()
+
+    def unsettled(self) -> int:
+        """How many logs have entries that the sink might read again: of those nothing is purged."""
+        ((logs,),) = self.admin.rows(
+            "SELECT count() FROM (SELECT log_id, max(leaf_index) + 1 AS size FROM events GROUP BY log_id) AS there"
+            " LEFT JOIN (SELECT log_id, max(size) AS settled FROM ledger_heads GROUP BY log_id) AS heads USING (log_id)"
+            " WHERE there.size > heads.settled"
+        )
+        return int(logs)
 
     def counters(self) -> list[Counter]:
         """What a budget of the organisation's agent would have counted until now."""
