@@ -146,7 +146,9 @@ DEFAULTS: dict[str, Any] = {
     **dict.fromkeys(events.TOKEN_BUCKETS, 0),
     **dict.fromkeys(("turn_index", "content", "thinking", "tool_call_id", "model_call_id", "approval_id"), None),
     **dict.fromkeys(("mcp_server_id", "reason", "latency_ms", "first_token_ms", "timeout_ms", "error_message"), None),
-    **dict.fromkeys(("cost_usd", "cache_saved_usd", "reported_cost_usd", "corrects_offset", "newly_priced_tokens"), None),
+    **dict.fromkeys(
+        ("cost_usd", "cache_saved_usd", "reported_cost_usd", "corrects_offset", "newly_priced_tokens"), None
+    ),
 }
 
 
