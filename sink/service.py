@@ -15,7 +15,7 @@ from confluent_kafka import Consumer
 from procurator import audit_events, events
 from procurator.avro_schemas.codec import Decoder, load_schema
 from procurator.clickhouse import ClickHouse
-from procurator.config import Settings, settings
+from procurator.config import Settings
 from procurator.errors import Unavailable
 from procurator.kafka import Topics, consumer_config
 from procurator.price_feed import PriceFeed
@@ -94,9 +94,7 @@ def _prices(kafka: str, registry: Registry, stop: Stop) -> PriceFeed | None:
 
 
 def _consumer(kafka: str, group: str, **overrides: Any) -> Consumer:
-    # A member of a name of its own, killed and started again, has its partitions back at once.
-    member = {"session.timeout.ms": _SESSION_TIMEOUT_MS, "group.instance.id": settings().kafka_instance}
-    return Consumer(consumer_config(kafka, group, **{name: of for name, of in member.items() if of}, **overrides))
+    return Consumer(consumer_config(kafka, group, **{"session.timeout.ms": _SESSION_TIMEOUT_MS, **overrides}))
 
 
 @contextmanager

@@ -55,9 +55,8 @@ def build_app(bootstrap_servers: str, group_id: str, data_dir: Path, worker: Wor
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=MESSAGE_BYTES_MAX // 4,
         broker_commit_interval=1.0,
-        # A worker that died is missed after this long, the broker's minimum, unless it comes back under its own name.
+        # A worker that died is missed after this long; the broker's minimum.
         broker_session_timeout=6.0,
-        consumer_group_instance_id=settings().kafka_instance or None,
         broker_heartbeat_interval=2.0,
         # Memory: at most this many batches wait to be folded, and one fetch's are of this many records together. Small
         # batches must not fill it: from four fifths on Faust turns off the partition that a batch is of.

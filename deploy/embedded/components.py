@@ -231,13 +231,11 @@ def ours(plan: Plan, name: str) -> ProcessSpec:
     ready_file = plan.ready_file(name)
     probe = http_ok(HOST, plan.ports.api, "/readyz") if name == "api" else file_exists(ready_file)
     needs = tuple(sorted(INFRASTRUCTURE))
-    # There is one process of each name: killed and started again, it has its partitions back at once.
-    own = {READY_FILE: str(ready_file), "PROCURATOR_KAFKA_INSTANCE": name}
     return ProcessSpec(
         name,
         (sys.executable, "-m", "procurator", *_COMMAND.get(name, (name,))),
         cwd=plan.layout.of(name),
-        env={**plan.base_env(), **plan.settings_env(name), **own},
+        env={**plan.base_env(), **plan.settings_env(name), READY_FILE: str(ready_file)},
         ready=probe,
         ready_file=ready_file,
         depends_on=needs if name == "setup" else (*needs, "setup"),

@@ -30,9 +30,6 @@ class Settings(BaseSettings):
     kafka_username: str = Field("", description="this component's user in Kafka, with SASL_…")
     kafka_password: SecretStr = Field(SecretStr(""), description="its password")
     kafka_ca_file: Path | None = Field(None, description="certificates to check Kafka's with; none: the system's")
-    kafka_instance: str = Field(
-        "", description="name of this worker in its consumer groups, its alone and kept over restarts; empty: none"
-    )
     schema_registry_url: str = Field(
         "http://127.0.0.1:8081/apis/ccompat/v7", description="Confluent-compatible schema registry"
     )

@@ -47,14 +47,12 @@ def assert_exact(world: Any) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_killed_at_any_point_it_goes_on_where_the_ledger_ends(world: Any, seed: int) -> None:
     rng = random.Random(seed)
-    # As the embedded stack starts it: under its own name it has the partitions of the killed one back at once.
-    name = {"PROCURATOR_KAFKA_INSTANCE": "sink"}
     with under_load(world):
         for _ in range(3):
-            sink = world.start_sink(**name).await_ready()
+            sink = world.start_sink().await_ready()
             time.sleep(rng.uniform(0.0, 1.5))  # the moment of the fault, not a wait for anything
             sink.end(signal.SIGKILL)
-        last = world.start_sink(**name).await_ready()
+        last = world.start_sink().await_ready()
     assert_exact(world)
     assert last.end(signal.SIGTERM) == 0
 

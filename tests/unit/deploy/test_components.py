@@ -81,7 +81,6 @@ def test_a_component_is_told_where_its_neighbours_are() -> None:
     assert env["PROCURATOR_CLICKHOUSE_URL"] == "http://127.0.0.1:8223"
     assert env["PROCURATOR_CLICKHOUSE_USER"] == "writer"
     assert env["PROCURATOR_READY_FILE"] == "/data, of mine/run/sink.ready"
-    assert env["PROCURATOR_KAFKA_INSTANCE"] == "sink"
     assert SPECS["sink"].ready_file == Path("/data, of mine/run/sink.ready")
 
 
