@@ -125,9 +125,15 @@ class Broker:
         Kafka may have what was on its way all the same: sent again, the ledger counts it nowhere.
         """
         self._producer.purge()
-        give_up_at = time.monotonic() + _PURGE_S
-        while len(self._producer) and time.monotonic() < give_up_at:
-            self._producer.flush(0.1)
+        left, give_up_at = len(self._producer), time.monotonic() + _PURGE_S
+        while left and time.monotonic() < give_up_at:
+            before, left = left, self._producer.flush(0.1)
+            if left < before:
+                give_up_at = time.monotonic() + _PURGE_S
+        if left:
+            log.error(
+                "%d events that Kafka has not confirmed did not come back from librdkafka: they may be lost", left
+            )
         del self._producer, self._produce  # They know us, we know them: nobody else would end the connection soon.
         returned, self.returned = self.returned, []
         # Every emitter counts its events, so this is the order within each session.

@@ -27,6 +27,7 @@ from procurator.errors import ProcuratorError, Unavailable
 from procurator.producers.broker import Broker
 from procurator.producers.connection import STALL_S, Connection
 from procurator.producers.errors import DeliveryFailed, FailedEvent
+from procurator.producers.frames import Record
 from procurator.producers.outbox import Outbox, QueuePolicy
 from procurator.producers.replay import Replay
 from procurator.producers.spool import Spool, SpoolFailed
@@ -101,7 +102,7 @@ class Delivery:
                 if self._flowing and broker is not None:
                     self._flowing = self._hand_over(broker)
                     broker.serve()
-                    self._helped = True
+                    self._helped = not broker.returned  # What came back is for the keeper to see to.
             finally:
                 self._serving.release()
 
@@ -177,9 +178,8 @@ class Delivery:
 
     def serve(self) -> float:
         """Move events on; return the seconds after which to look again."""
-        if (
-            self._helped and not self._outbox.asked
-        ):  # Who sends so much sees to it; both at it would only take the interpreter from one another.
+        if self._helped and not self._outbox.asked:
+            # Who sends so much sees to it; both at it would only take the interpreter from one another.
             self._helped = False
             return _PAUSE_HELPED_S
         with self._serving:
@@ -239,10 +239,19 @@ class Delivery:
         self._flowing = False
         records = broker.recall()
         if self._replay is None:  # Else they are on disk still.
-            self._outbox.put_back(records)
+            self._put_before(records)
         self._replay = None
         self._note_refused(broker)
         self._connection.lose(why)
+
+    def _put_before(self, records: list[Record]) -> None:
+        """Let records wait again, before what this process has on disk: all of that came later."""
+        if records and self._spool is not None and not self._spool.empty:
+            with suppress(SpoolFailed):  # Then late rather than lost.
+                self._spool.prepend(records)
+                self.spooled += len(records)
+                return
+        self._outbox.put_back(records)
 
     def _hasten(self, broker: Broker) -> None:
         """Somebody waits: give Kafka nothing more, so that what it was given can be seen to be confirmed."""
@@ -271,12 +280,16 @@ class Delivery:
     def _hand_over(self, broker: Broker) -> bool:
         """Give librdkafka what waits; return whether there was room for all of it."""
         while records := self._outbox.take(_GROUP_EVENTS, _GROUP_BYTES):
-            for at, (key, body) in enumerate(records):
-                try:
+            given = 0
+            try:
+                for key, body in records:
                     broker.send(key, body)
-                except BufferError:
-                    self._outbox.put_back(records[at:])
-                    return False
+                    given += 1
+            except BaseException as error:  # Also what a signal's handler raises in the agent's thread.
+                self._outbox.put_back(records[given:])
+                if not isinstance(error, BufferError):
+                    raise
+                return False
         return True
 
     def _catch_up_from(self, spool: Spool, broker: Broker) -> bool:
@@ -287,7 +300,7 @@ class Delivery:
                 if segment is None:
                     return False
                 # What it was given before is older, and if taken back would be mixed with the segment's events.
-                if not broker.drain(_DRAIN_S):
+                if not broker.drain(_DRAIN_S) or broker.returned:
                     return True
                 found = spool.read(segment)
                 self._replay = Replay(segment, found, self._header(broker, found.head.schema if found.head else None))

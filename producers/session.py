@@ -343,6 +343,11 @@ class Session(Controlled):
             self._send(self._sequence, self._clock(), kind, payload, estimated or [])
         except Dropped as why:
             self.lost(self._sequence, str(why))
+        except (Backpressure, UserError):
+            raise
+        except BaseException:  # Of a signal's handler: it may have been accepted, and no two must share a number.
+            self._sequence += 1
+            raise
         self._sequence += 1
         self._spoke = time.monotonic()
 

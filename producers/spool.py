@@ -3,7 +3,7 @@
 ::
 
     <spool>/<cluster>/<writer>/lock            held (flock) by the process that owns the folder
-    <spool>/<cluster>/<writer>/00000001.seg    segments in the order they were written, see `frames`
+    <spool>/<cluster>/<writer>/50000001.seg    segments in the order of their events, see `frames`
     <spool>/<cluster>/corrupt/…                what could not be read, kept for people
 
 `append` returns once the disk has everything (one fdatasync a group). A folder whose lock nobody holds belonged to a
@@ -27,9 +27,12 @@ from procurator.producers.frames import Head, Record, Scan, frames, scan
 log = logging.getLogger(__name__)
 
 SEGMENT_BYTES_MAX = 8 * 1024 * 1024
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _LOCK = "lock"
 _CORRUPT = "corrupt"
 _SUFFIX = ".seg"
+#: Numbers begin in the middle: there may come events that are older than all on disk.
+_MIDDLE = 50_000_000
 
 
 class SpoolFailed(OSError):
@@ -60,7 +63,7 @@ class Spool:
         self._locks: dict[Path, int] = {}
         self._folder: Path | None = None
         self._file: int | None = None
-        self._number = 0
+        self._first = self._last = _MIDDLE
         self.bytes = 0
 
     @property
@@ -70,9 +73,7 @@ class Spool:
 
     def append(self, records: Sequence[Record]) -> None:
         """Write records, in order, and return once they are on disk. Raises SpoolFailed, having kept none of them."""
-        data = frames(records)
-        if self.bytes + len(data) > self._bytes_max:
-            raise SpoolFailed(f"it holds {self.bytes:,} bytes, and may hold {self._bytes_max:,}")
+        data = self._within_bounds(frames(records))
         try:
             segment = self._open()
             self._write(segment, data)
@@ -80,6 +81,31 @@ class Spool:
             raise SpoolFailed(error.strerror or str(error)) from error
         if segment.size >= SEGMENT_BYTES_MAX:
             self.seal()
+
+    def prepend(self, records: Sequence[Record]) -> None:
+        """Do as `append`, before all that this process has on disk, which must be something."""
+        assert self._folder is not None
+        data = self._within_bounds(self._head + frames(records))
+        path = self._folder / f"{self._first:08d}{_SUFFIX}"
+        try:
+            with open(os.open(path, _NEW, 0o600), "wb") as file:
+                file.write(data)
+                file.flush()
+                _sync(file.fileno())
+            _sync_folder(self._folder)
+        except OSError as error:
+            with suppress(OSError):
+                path.unlink()
+            raise SpoolFailed(error.strerror or str(error)) from error
+        self._first -= 1
+        ours = next(at for at, segment in enumerate(self._segments) if not segment.adopted)
+        self._segments.insert(ours, Segment(path, len(data)))
+        self.bytes += len(data)
+
+    def _within_bounds(self, data: bytes) -> bytes:
+        if self.bytes + len(data) > self._bytes_max:
+            raise SpoolFailed(f"it holds {self.bytes:,} bytes, and may hold {self._bytes_max:,}")
+        return data
 
     def seal(self) -> None:
         """Let the next `append` begin a new segment."""
@@ -103,8 +129,8 @@ class Spool:
             return Scan(None, [], 0, error.strerror or str(error))
 
     def remove(self, segment: Segment, found: Scan) -> None:
-        """Forget the oldest segment, whose whole frames Kafka has confirmed; keep the rest of a corrupt one aside."""
-        self._segments.popleft()
+        """Forget a segment, whose whole frames Kafka has confirmed; keep the rest of a corrupt one aside."""
+        self._segments.remove(segment)  # The oldest no more, if others were adopted meanwhile.
         self.bytes -= segment.size
         if found.problem is not None:
             self._put_aside(segment, found)
@@ -156,9 +182,9 @@ class Spool:
             if not self._lock(folder):
                 raise OSError(f"{folder} is locked by another process")
             self._folder = folder
-        self._number += 1
-        path = self._folder / f"{self._number:08d}{_SUFFIX}"
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._last += 1
+        path = self._folder / f"{self._last:08d}{_SUFFIX}"
+        self._file = os.open(path, _NEW, 0o600)
         segment = Segment(path, 0)
         self._segments.append(segment)
         self._write(segment, self._head)
@@ -219,7 +245,7 @@ class Spool:
             (folder / _LOCK).unlink()
             folder.rmdir()
         if folder == self._folder:
-            self._folder, self._number = None, 0
+            self._folder, self._first, self._last = None, _MIDDLE, _MIDDLE
         if lock is not None:
             os.close(lock)
 

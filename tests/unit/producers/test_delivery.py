@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -67,6 +68,77 @@ def test_an_impatient_flush_does_not_wait_for_what_is_known_to_be_away(tmp_path:
     with kept(to_disk(tmp_path)) as delivery:
         delivery.send(b"key", b"body")
         assert delivery.flush(3600, patient=False) == 1
+
+
+class Silent:
+    """Stands for a broker that takes everything and confirms nothing; `recall` gives it all back."""
+
+    header = b""
+    refused_count = 0
+
+    def __init__(self) -> None:
+        self.taken: list[Record] = []
+        self.returned: list[Record] = []
+        self.confirmed = 0
+
+    @property
+    def outstanding(self) -> int:
+        return len(self.taken)
+
+    def send(self, key: bytes, body: bytes, _header: bytes | None = None) -> None:
+        self.taken.append((key, body))
+
+    def serve(self, _wait_s: float = 0.0) -> None: ...
+
+    def drain(self, _wait_s: float) -> bool:
+        return not self.taken
+
+    def recall(self) -> list[Record]:
+        taken, self.taken = self.returned + self.taken, []
+        return taken
+
+
+def test_what_kafka_never_confirmed_stands_before_what_came_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("procurator.producers.connection.STALL_S", 0.05)
+    silent = Silent()
+    older, newer = [(b"key", b"%d" % n) for n in range(5)], [(b"key", b"%d" % n) for n in range(5, 10)]
+    spool = Spool(tmp_path, HEAD, 1 << 20)
+    delivery = Delivery(lambda: cast(Broker, silent), QueuePolicy(), spool)
+    for record in older:
+        delivery.send(*record)
+    served_until(delivery, lambda: silent.taken == older)
+    served_until(delivery, lambda: delivery._connection.away is not None)
+    for record in newer:
+        delivery.send(*record)
+    served_until(delivery, lambda: on_disk(tmp_path) == newer)
+    delivery.close()
+    assert on_disk(tmp_path) == older + newer
+
+
+def test_events_given_back_before_a_replay_are_not_taken_for_its_own(tmp_path: Path) -> None:
+    failed = Silent()
+    spool = Spool(tmp_path, HEAD, 1 << 20)
+    spool.append([(b"key", b"newer")])
+    brokers = [failed, Silent()]
+    delivery = Delivery(lambda: cast(Broker, brokers.pop(0)), QueuePolicy(), spool)
+    delivery.check()
+    failed.returned.append((b"key", b"older"))
+    with delivery._serving:
+        delivery._catch_up_from(spool, cast(Broker, failed))
+    delivery.serve()
+    delivery.close()
+    assert on_disk(tmp_path) == [(b"key", b"older"), (b"key", b"newer")]
+
+
+def served_until(delivery: Delivery, condition: Callable[[], bool]) -> None:
+    for _ in range(1_000):
+        if condition():
+            return
+        delivery.serve()
+        threading.Event().wait(0.002)
+    pytest.fail("it did not come about")
 
 
 def test_closing_writes_what_nobody_asked_for(tmp_path: Path) -> None:

@@ -74,6 +74,50 @@ def test_a_dead_writers_segments_are_adopted_once_and_before_our_own(make: Calla
     assert drain(living) == some(10, 1)
 
 
+def test_what_is_adopted_meanwhile_leaves_the_segment_that_was_sent(make: Callable[..., Spool]) -> None:
+    dead, living = make(), make()
+    dead.append(some(0, 3))
+    living.append(some(10, 1))
+    segment = living.oldest()
+    assert segment is not None
+    dead.close()
+    assert living.adopt() == 1
+    living.remove(segment, living.read(segment))
+    assert living.empty
+    assert drain(living) == some(0, 3)
+
+
+def test_older_events_go_before_what_is_there_and_after_what_was_adopted(make: Callable[..., Spool]) -> None:
+    dead, living = make(), make()
+    dead.append(some(0, 1))
+    dead.close()
+    living.append(some(30, 2))
+    living.prepend(some(20, 2))
+    living.prepend(some(10, 2))
+    living.append(some(32, 1))
+    assert living.adopt() == 1
+    assert drain(living) == some(0, 1) + some(10, 2) + some(20, 2) + some(30, 3)
+
+
+def test_older_events_are_adopted_in_their_order(make: Callable[..., Spool]) -> None:
+    dead, other = make(), make()
+    dead.append(some(10, 1))
+    dead.prepend(some(0, 1))
+    dead.close()
+    assert other.adopt() == 2
+    assert drain(other) == some(0, 1) + some(10, 1)
+
+
+def test_older_events_that_have_no_room_are_not_kept_by_half(make: Callable[..., Spool]) -> None:
+    spool = make(bytes_max=700)
+    spool.append(some(10, 1))
+    held = spool.bytes
+    with pytest.raises(SpoolFailed, match="may hold 700"):
+        spool.prepend(some(0, 9))
+    assert spool.bytes == held
+    assert drain(spool) == some(10, 1)
+
+
 def test_clusters_are_kept_apart(make: Callable[..., Spool]) -> None:
     dead = make()
     dead.append(some(0, 1))
