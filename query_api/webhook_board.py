@@ -1,5 +1,6 @@
 """IO: webhooks as they are wanted and how far they are, followed in Kafka, kept in memory (docs/decisions/0015)."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -30,6 +31,8 @@ class WebhookBoard:
         self.states: dict[str, State] = {}
         self._endpoints: dict[str, Endpoint] = {}
         self._letters: dict[str, DeadLetter] = {}
+        #: Held from reading an endpoint until its change is published: of two at once, none is lost.
+        self.changing = asyncio.Lock()
         self._commands = commands
         topics = (WEBHOOK_ENDPOINTS, WEBHOOK_STATE, WEBHOOK_DEAD_LETTERS)
         self._following = Following(settings, registry, topics, self._take, "webhooks")

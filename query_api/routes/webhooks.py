@@ -40,7 +40,7 @@ from procurator.query_api.routes.common import (
     page_of,
 )
 from procurator.query_api.services import Services
-from procurator.webhooks.addresses import AddressPolicy, parse_url
+from procurator.webhooks.addresses import AddressPolicy, parse_url, same_receiver
 from procurator.webhooks.endpoint import KINDS, Endpoint, Filter, Format, Request, RequestKind, Secret
 from procurator.webhooks.signature import new_secret, secret_bytes
 
@@ -56,7 +56,7 @@ ENDPOINTS_MAX = 1_000
 @router.get("", response_model=Page[WebhookModel], summary="List webhooks")
 async def list_webhooks(access: Reader, services: InService, _: Nothing) -> Response:
     """Every endpoint of the organisation, newest first, with how far it is; never a secret."""
-    found = [each for each in services.webhooks.endpoints.values() if _governs(access.principal, each)]
+    found = [each for each in list(services.webhooks.endpoints.values()) if _governs(access.principal, each)]
     found.sort(key=lambda each: (each.created_at, each.endpoint_id), reverse=True)
     await access.shown(item_count=len(found))
     return answer(Page[WebhookModel].model_validate(page_of([_json(services, each) for each in found], None)))
@@ -109,19 +109,21 @@ async def read_webhook(access: Reader, services: InService, endpoint_id: Endpoin
 @router.put("/{endpoint_id}", response_model=WebhookModel, summary="Change a webhook", responses=NOT_FOUND)
 async def change_webhook(access: Writer, services: InService, endpoint_id: EndpointId, body: WebhookBody) -> Response:
     """Replace what an endpoint is to be; one that was stopped goes on. Position and numbers stay."""
-    endpoint = find(services, access.principal, endpoint_id)
-    fields = _fields(services, body, endpoint_id, endpoint)
-    changed = endpoint.changed(access.principal.principal_id, now_us(), **fields)
-    await _put(access, services, changed, "change")
+    async with services.webhooks.changing:
+        endpoint = find(services, access.principal, endpoint_id)
+        fields = _fields(services, body, endpoint_id, endpoint)
+        changed = endpoint.changed(access.principal.principal_id, now_us(), **fields)
+        await _put(access, services, changed, "change")
     return _shown(services, changed)
 
 
 @router.delete("/{endpoint_id}", status_code=204, summary="Delete a webhook", responses=NOT_FOUND)
 async def delete_webhook(access: Writer, services: InService, endpoint_id: EndpointId, _: Nothing) -> Response:
     """Delete an endpoint for good, with its position and its dead letters."""
-    endpoint = find(services, access.principal, endpoint_id)
-    await access.shown(item_count=1, details={"change": "delete", "name": endpoint.name})
-    await services.webhooks.remove(endpoint_id)
+    async with services.webhooks.changing:
+        endpoint = find(services, access.principal, endpoint_id)
+        await access.shown(item_count=1, details={"change": "delete", "name": endpoint.name})
+        await services.webhooks.remove(endpoint_id)
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
@@ -131,11 +133,12 @@ async def rotate_secret(
 ) -> Response:
     """Sign with a new secret, shown this once, and for the overlap with the old one too."""
     body = body or RotateBody()
-    endpoint = find(services, access.principal, endpoint_id)
     secret = _secret(body.secret)
     sealed = services.webhooks.vault.seal(secret_bytes(secret), endpoint_id)
-    rotated = endpoint.rotated(sealed, body.overlap_s * 1_000_000, access.principal.principal_id, now_us())
-    await _put(access, services, rotated, "rotate", overlap_s=body.overlap_s)
+    async with services.webhooks.changing:
+        endpoint = find(services, access.principal, endpoint_id)
+        rotated = endpoint.rotated(sealed, body.overlap_s * 1_000_000, access.principal.principal_id, now_us())
+        await _put(access, services, rotated, "rotate", overlap_s=body.overlap_s)
     return answer(NewWebhook.model_validate({**_json(services, rotated), "secret": secret}))
 
 
@@ -227,6 +230,8 @@ def _fields(services: Services, body: WebhookBody, endpoint_id: str, before: End
     token = before and before.token
     if body.token is not None:
         token = services.webhooks.vault.seal(body.token.encode(), endpoint_id)
+    elif before and token and not same_receiver(body.url, before.url):
+        raise invalid([FieldProblem(field="token", message="give it again: it is not sent to another host unasked")])
     same = {"name": body.name, "url": body.url, "format": body.format, "enabled": body.enabled}
     return {**same, "filter": chosen, "token": token}
 
@@ -239,17 +244,20 @@ def _require_reachable(policy: AddressPolicy, url: str) -> None:
     except UserError as error:
         raise invalid([FieldProblem(field="url", message=str(error))]) from None
     with contextlib.suppress(ValueError):  # a name: what it resolves to is looked at when it is used
-        refusal = refusal or policy.refusal(str(ipaddress.ip_address(target.host)), target.secure)
+        literal = str(ipaddress.ip_address(target.host))
+        if wrong := policy.refusal(literal, target.secure):
+            refusal = refusal or f"{literal} {wrong}"
     if refusal:
         raise invalid([FieldProblem(field="url", message=refusal)])
 
 
 async def _ask(access: Access, services: Services, endpoint_id: str, kind: RequestKind, **what: Any) -> Response:
-    endpoint = find(services, access.principal, endpoint_id)
-    request = Request(str(uuid4()), kind, now_us(), access.principal.principal_id, **what)
-    await access.shown(item_count=1, details={"request": vars(request)})
-    asked = endpoint.asked(request)
-    await services.webhooks.put(asked)
+    async with services.webhooks.changing:
+        endpoint = find(services, access.principal, endpoint_id)
+        request = Request(str(uuid4()), kind, now_us(), access.principal.principal_id, **what)
+        await access.shown(item_count=1, details={"request": vars(request)})
+        asked = endpoint.asked(request)
+        await services.webhooks.put(asked)
     return Response(_model(services, asked).model_dump_json(), HTTPStatus.ACCEPTED, media_type="application/json")
 
 

@@ -21,6 +21,14 @@ def converter(schema_text: str) -> Convert:
     return _converter(orjson.loads(schema_text), {})
 
 
+def _instant(us: int) -> str:
+    """Return RFC 3339; what is in no calendar stays a number: an emitter may send any, and the entry is to be read."""
+    try:
+        return to_rfc3339(us)
+    except OverflowError:
+        return str(us)
+
+
 def decimal_text(value: Decimal) -> str:
     """Return the shortest text of a money value: no exponent, no zeros at the end."""
     text = format(value, "f")
@@ -35,7 +43,7 @@ def _converter(schema: Any, named: dict[str, Convert]) -> Convert:
     kind = schema["type"]
     match schema.get("logicalType"), kind:
         case "timestamp-micros", _:
-            return to_rfc3339
+            return _instant
         case "decimal", _:
             return lambda raw: decimal_text(to_decimal(raw))
         case _, "record":

@@ -38,6 +38,8 @@ TOKEN_BUCKETS = (
 INTEGER_MAX = 2**53
 #: What ClickHouse's DateTime64(6) can show.
 TIME_US_MAX = 9_223_372_036_854_775_807 // 1000
+#: Avro's int, which readers in Python do not hold to its 32 bits.
+_INT_MAX = 2**31 - 1
 #: Characters of an identity, of whatever else names or identifies something, and of a label's name and value.
 NAME_CHARS_MAX = 1_024
 #: Labels of a session, and names of estimated fields of an event.
@@ -175,7 +177,7 @@ def _session_started(payload: dict[str, Any]) -> None:
     parent = payload["parent_session_id"]
     if parent is not None and not _UUID(parent):
         raise RuleBroken("parent_session_id", f"{parent!r} is no UUID in lower case")
-    _within(payload, "timeout_s")
+    _within(payload, "timeout_s", _INT_MAX)
     _labels(payload["labels"])
 
 
@@ -208,6 +210,10 @@ def _tool_call_completed(payload: dict[str, Any]) -> None:
     _within(payload, "latency_ms")
 
 
+def _approval_requested(payload: dict[str, Any]) -> None:
+    _within(payload, "expires_at", TIME_US_MAX)
+
+
 def _gap(payload: dict[str, Any]) -> None:
     for field in ("events_dropped", "first_sequence", "last_sequence"):
         _within(payload, field)
@@ -228,6 +234,7 @@ _PAYLOAD_RULES = {
     MODEL_CALL_COMPLETED: _model_call_completed,
     TOOL_CALL_STARTED: _tool_call,
     TOOL_CALL_COMPLETED: _tool_call_completed,
+    APPROVAL_REQUESTED: _approval_requested,
     GAP: _gap,
     COST_CORRECTED: _cost_corrected,
 }

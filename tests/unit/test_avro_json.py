@@ -36,6 +36,12 @@ def test_an_event_shows_its_times_bytes_and_kind() -> None:
     assert shown["payload"] == {"kind": "Heartbeat", "idle_ms": 30_000}
 
 
+def test_a_time_that_is_in_no_calendar_stays_a_number() -> None:
+    asked = {"approval_id": "a", "expires_at": 2**62, **dict.fromkeys(("tool_call_id", "reason", "budget_id"))}
+    shown = converter(load_schema("session_event").text)(_event(("procurator.v1.ApprovalRequested", asked)))
+    assert shown["payload"]["expires_at"] == str(2**62)
+
+
 def test_money_and_optional_fields() -> None:
     payload = {
         "model_call_id": "m",

@@ -82,6 +82,11 @@ def test_every_name_is_a_field_of_its_payload() -> None:
         (event(turn(), occurred_at=-1), "occurred_at", "occurred_at: -1 µs is not within 1970 and 2262"),
         (event(turn(), org_id=""), "org_id", "org_id: is empty"),
         (event(turn(turn_index=-2)), "turn_index", f"turn_index: -2 is not within 0 and {2**53}"),
+        (
+            event((events.APPROVAL_REQUESTED, {"approval_id": "a", "reason": "r", "expires_at": 2**62})),
+            "expires_at",
+            f"expires_at: {2**62} is not within 0 and {events.TIME_US_MAX}",
+        ),
         (event(model_call(input_tokens=-5)), "input_tokens", f"input_tokens: -5 is not within 0 and {2**53}"),
         (event(model_call(output_tokens=2**53 + 1)), "output_tokens", None),
         (event(model_call(latency_ms=float("nan"))), "latency_ms", f"latency_ms: nan is not within 0 and {2**53}"),

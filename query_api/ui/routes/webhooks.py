@@ -132,7 +132,10 @@ async def test(access: Writer, services: InService, endpoint_id: EndpointId) -> 
 
 @router.post("/{endpoint_id}/replay")
 async def replay(
-    access: Writer, services: InService, endpoint_id: EndpointId, sequence: Annotated[int | None, Form()] = None
+    access: Writer,
+    services: InService,
+    endpoint_id: EndpointId,
+    sequence: Annotated[int | None, Form(ge=0, le=2**53)] = None,
 ) -> Response:
     """Ask for one dead letter, or for all of them, to be delivered again."""
     await api.replay(access, services, endpoint_id, ReplayBody(sequence=sequence))

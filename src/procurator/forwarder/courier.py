@@ -83,8 +83,10 @@ class Courier:
                 try:
                     await self._step()
                     said = ""
-                except UserError as error:  # secrets that cannot be opened: somebody must put it right
-                    await self._stop(str(error))
+                except UserError as error:  # Secrets that cannot be opened, say; a new start tries again.
+                    _log.warning("webhook %s: %s", self._endpoint.endpoint_id, error)
+                    why, failures = str(error), max(1, self._state.failures)
+                    await self._save(failures=failures, last_error=why, last_failure_at=now_us())
                     await self._changed.wait()
                 except ProcuratorError:  # what all endpoints share is away
                     raise
@@ -189,8 +191,8 @@ class Courier:
         if policy.gives_up(verdict, len(batch.entries), failures, (at_us - since) / 1e6):
             await self._bury(batch, answer, failures)
             return
-        if verdict is Verdict.REFUSED or policy.breaker_open(failures):
-            batch = self._smaller(batch, 1 if policy.breaker_open(failures) else len(batch.entries) // 2)
+        if verdict is Verdict.REFUSED:  # Else it may have been taken: the same entries keep the same numbers.
+            batch = self._smaller(batch, len(batch.entries) // 2)
         alone = verdict is not Verdict.REFUSED or len(batch.entries) == 1
         delay_s = policy.delay_s(failures, random.random(), retry_after_s(answer.retry_after, at_us / 1e6))
         await self._save(
@@ -205,7 +207,7 @@ class Courier:
         )
 
     def _smaller(self, batch: Batch, entries: int) -> Batch:
-        """Send less at once: one culprit shall not take others with it, and a probe need not be large."""
+        """Send less at once: one culprit shall not take others with it."""
         self._entries_max = max(1, entries)
         self._batch = batch.first(self._entries_max)
         self._shelf.clear()

@@ -1,8 +1,10 @@
 """IO: one endpoint's messages: written, signed, sent, one at a time."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from procurator.clock import now_us
+from procurator.errors import UserError
 from procurator.forwarder import formats
 from procurator.forwarder.batch import numbered
 from procurator.forwarder.entries import Entry
@@ -45,7 +47,11 @@ class Post:
 
     async def _send(self, endpoint: Endpoint, message_id: str, body: bytes) -> Answer:
         at_us, unseal = now_us(), self._vault.unseal
-        keys = [unseal(secret.sealed, endpoint.endpoint_id) for secret in endpoint.signing(at_us)]
+        newest, *older = endpoint.signing(at_us)
+        keys = [unseal(newest.sealed, endpoint.endpoint_id)]
+        for secret in older:
+            with suppress(UserError):  # Sealed with the key before this one.
+                keys.append(unseal(secret.sealed, endpoint.endpoint_id))
         signed = signed_headers(message_id, at_us // 1_000_000, body, keys)
         token = None if endpoint.token is None else unseal(endpoint.token, endpoint.endpoint_id).decode()
         if self._sender is None or self._sender.url != endpoint.url:

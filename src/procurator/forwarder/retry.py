@@ -24,7 +24,7 @@ class Verdict(Enum):
 class RetryPolicy:
     """Waits double from ``first_s`` to ``most_s``, each shortened by up to half, so that nobody knocks in step.
 
-    After ``failures_max`` failures in a row the breaker opens: a single entry is tried, at least ``open_s`` apart.
+    After ``failures_max`` failures in a row the breaker opens: the batch is tried about every ``open_s``.
     """
 
     first_s: float = 1.0
@@ -86,7 +86,7 @@ def retry_after_s(value: str | None, now_s: float) -> float | None:
         return float(text[:9])
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return max(0.0, aware.timestamp() - now_s)
+    except (ValueError, OverflowError):
         return None
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, aware.timestamp() - now_s)

@@ -6,6 +6,7 @@ proxy used, the answer read as far as a bound, and everything together has one d
 """
 
 import asyncio
+import logging
 import socket
 import ssl
 import time
@@ -17,6 +18,8 @@ from functools import partial
 import httpcore
 
 from procurator.webhooks.addresses import AddressPolicy, parse_url
+
+_log = logging.getLogger(__name__)
 
 #: Host and port → addresses of IPv4 or IPv6.
 Resolve = Callable[[str, int], Awaitable[list[str]]]
@@ -137,7 +140,9 @@ class _Checked(httpcore.AsyncNetworkBackend):
         found = await self._resolve(host, port)
         for address in found:
             if refusal := self._addresses.refusal(address, self._secure):
-                raise OSError(f"{host} is not connected to: {refusal}")
+                # Whoever defines webhooks is not told what the names in our network resolve to.
+                _log.warning("webhook: %s is not connected to: %s %s", host, address, refusal)
+                raise OSError(f"{host} is not connected to: what it resolves to {refusal}")
         problem: httpcore.ConnectError = httpcore.ConnectError(f"{host} has no address")
         for address in found:
             try:

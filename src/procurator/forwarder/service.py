@@ -23,6 +23,7 @@ from procurator.forwarder.journal import Change, Journal
 from procurator.forwarder.live import LiveReader
 from procurator.forwarder.retry import RetryPolicy
 from procurator.forwarder.sender import Resolve, Resolver, Sender, SendPolicy
+from procurator.forwarder.shelf import Away, unless_away
 from procurator.forwarder.window import Window
 from procurator.kafka import Place, Topics
 from procurator.leaf import log_id
@@ -216,15 +217,21 @@ class Forwarder:
             for endpoint_id, endpoint in list(self._endpoints.items()):
                 if endpoint_id in self._couriers:
                     self._couriers[endpoint_id][0].update(endpoint)
-                else:
+                    continue
+                try:
                     courier = Courier(depot, endpoint, await self._state(depot, endpoint))
-                    self._couriers[endpoint_id] = courier, tasks.create_task(courier.run())
+                except Away as away:
+                    _log.warning("webhook %s: %s: waiting", endpoint_id, away)
+                    asyncio.get_running_loop().call_later(_PAUSE_S, self._wanted.set)
+                    continue
+                self._couriers[endpoint_id] = courier, tasks.create_task(courier.run())
 
     async def _state(self, depot: Depot, endpoint: Endpoint) -> State:
         """Return how far an endpoint is; a new one begins at what came when it was made."""
         state = self._states.pop(endpoint.endpoint_id, None)
         if state is None:
-            state = State(endpoint.endpoint_id, await depot.history.positions_at(endpoint.created_at))
+            positions = await unless_away(depot.history.positions_at(endpoint.created_at))
+            state = State(endpoint.endpoint_id, positions)
             await depot.journal.write(Change(WEBHOOK_STATE, endpoint.endpoint_id, state.to_record()))
             return state
         new = dict.fromkeys(depot.window.chunks.keys() - state.positions.keys(), 0)

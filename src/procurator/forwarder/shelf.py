@@ -3,7 +3,7 @@
 from collections.abc import Awaitable
 from typing import TypeVar
 
-from procurator.errors import Unavailable
+from procurator.errors import Fatal, Unavailable, UserError
 from procurator.forwarder.history import History
 from procurator.forwarder.window import Chunk, Window
 from procurator.webhooks.state import Positions
@@ -54,8 +54,8 @@ class Shelf:
 
 
 async def unless_away(answer: Awaitable[T]) -> T:
-    """Return what history answers; its Unavailable becomes Away."""
+    """Return what history answers; what is wrong with Kafka or ClickHouse becomes Away: no endpoint's fault."""
     try:
         return await answer
-    except Unavailable as error:
+    except (Unavailable, UserError, Fatal) as error:
         raise Away(str(error)) from error

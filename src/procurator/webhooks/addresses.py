@@ -6,7 +6,7 @@ then connects to, so that a name which resolves to another one a moment later ch
 """
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from procurator.errors import UserError
@@ -14,6 +14,8 @@ from procurator.errors import UserError
 URL_CHARS_MAX = 2_000
 _PORTS = {"https": 443, "http": 80}
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+#: All of IPv6 that is given to anybody: what is outside of it may be translated to our own network.
+_UNICAST = ipaddress.IPv6Network("2000::/3")
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -48,6 +50,11 @@ def parse_url(url: str) -> Target:
     return Target(parts.scheme == "https", parts.hostname, port or _PORTS[parts.scheme], path)
 
 
+def same_receiver(one: str, other: str) -> bool:
+    """Return whether two URLs lead to the same host and port, by the same protocol. Raises UserError."""
+    return replace(parse_url(one), path="") == replace(parse_url(other), path="")
+
+
 @dataclass(frozen=True)
 class AddressPolicy:
     """``private_networks`` may be connected to although they are not public, and without TLS."""
@@ -61,13 +68,14 @@ class AddressPolicy:
         return cls(tuple(ipaddress.ip_network(text) for text in texts if text))
 
     def refusal(self, address: str, secure: bool) -> str | None:
-        """Return why this address (of IPv4 or IPv6) is not connected to; None when it is."""
+        """Return what is wrong with this address (of IPv4 or IPv6), as in "it is private"; None when nothing is."""
         each = _inner(ipaddress.ip_address(address.partition("%")[0]))
         if any(each in network for network in self.private_networks):
             return None
-        if not each.is_global or each.is_multicast:
-            return f"{each} is a private address, and in no network of PROCURATOR_WEBHOOK_PRIVATE_NETWORKS"
-        return None if secure else f"{each} is a public address: use https"
+        odd = isinstance(each, ipaddress.IPv6Address) and each not in _UNICAST
+        if odd or not each.is_global or each.is_multicast:
+            return "is a private address, and in no network of PROCURATOR_WEBHOOK_PRIVATE_NETWORKS"
+        return None if secure else "is a public address: use https"
 
 
 def _inner(address: Address) -> Address:

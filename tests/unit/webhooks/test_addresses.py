@@ -3,7 +3,7 @@
 import pytest
 
 from procurator.errors import UserError
-from procurator.webhooks.addresses import AddressPolicy, Target, parse_url
+from procurator.webhooks.addresses import AddressPolicy, Target, parse_url, same_receiver
 
 NOTHING_PRIVATE = AddressPolicy.of("")
 SOME = AddressPolicy.of("10.1.0.0/16, fd00::/8")
@@ -42,6 +42,7 @@ def test_what_nothing_can_be_posted_to(url: str) -> None:
         *("192.0.2.1", "198.18.0.1", "224.0.0.1", "239.255.255.250", "255.255.255.255"),
         *("::", "::1", "fe80::1", "fe80::1%eth0", "fc00::1", "ff02::1", "2001:db8::1"),
         *("::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::10.0.0.1", "2002:7f00:1::"),
+        *("64:ff9b:1::a9fe:a9fe", "fec0::1", "::10.0.0.1"),
     ],
 )
 def test_what_is_not_public_is_refused(address: str) -> None:
@@ -59,6 +60,19 @@ def test_private_networks_where_they_are_allowed() -> None:
         assert SOME.refusal(address, False) is None
     for address in ("10.2.0.1", "127.0.0.1", "fe80::1"):
         assert SOME.refusal(address, True)
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        ("https://siem.example.com/other?x=1", True),
+        ("https://siem.example.com:443/", True),
+        ("https://siem.example.com:8443/hook", False),
+        ("https://siem.example.org/hook", False),
+    ],
+)
+def test_a_receiver_is_a_host_and_port(other: str, same: bool) -> None:
+    assert same_receiver("https://siem.example.com/hook", other) is same
 
 
 def test_what_is_no_network_is_an_error() -> None:
