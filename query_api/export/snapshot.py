@@ -34,6 +34,16 @@ class Part(NamedTuple):
         return f"events-{self.number:06}"
 
 
+def reach(lines: Iterable[bytes]) -> dict[str, int]:
+    """Return for each log the offset after the last record that the sessions' states count."""
+    ends: dict[str, int] = {}
+    for line in lines:
+        session = orjson.loads(line)
+        log_id = session["log_id"]
+        ends[log_id] = max(ends.get(log_id, 0), session["as_of_offset"] + 1)
+    return ends
+
+
 def parts(
     lines: Iterable[bytes], policy: PartPolicy = PART_POLICY, done_sessions: int = 0, done_parts: int = 0
 ) -> Iterator[Part]:

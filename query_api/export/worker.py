@@ -1,6 +1,7 @@
 """IO: works on one export, from wherever it stands, to its end."""
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 
 import orjson
 
@@ -9,7 +10,7 @@ from procurator.clock import now_us, to_rfc3339
 from procurator.errors import Fatal, ProcuratorError, Unavailable, UserError
 from procurator.query_api.export.files import write_file
 from procurator.query_api.export.job import MANIFEST_FILE, SESSIONS_FILE, ExportStatus, FileFormat, Job
-from procurator.query_api.export.snapshot import PART_POLICY, Part, PartPolicy, parts
+from procurator.query_api.export.snapshot import PART_POLICY, Part, PartPolicy, parts, reach
 from procurator.query_api.export.source import ExportSource
 from procurator.query_api.export.store import JobStore
 from procurator.query_api.queries.export import SnapshotEntries, SnapshotHeads, SnapshotSessions
@@ -18,6 +19,9 @@ from procurator.query_api.search import parse
 MANIFEST_FORMAT = "procurator-bulk-export/1"
 _FREE_BYTES_MIN = 512 * 1024 * 1024
 _RETRY_S = 2.0
+#: How long the ledger may lag behind the states before an export goes on without what it lacks.
+_BEHIND_S = 10.0
+_LOOK_AGAIN_S = 0.2
 
 #: Waits so long; returns True when the process stops.
 Wait = Callable[[float], bool]
@@ -70,19 +74,33 @@ class ExportWorker:
         """Fix which sessions, as they are, and where the ledger of each log ends. What comes later is not in it."""
 
         def take(job: Job) -> Job:
-            with self._source.rows(SnapshotHeads(scope=Scope.everywhere()), FileFormat.NDJSON) as pieces:
-                rows = [orjson.loads(line) for line in b"".join(pieces).splitlines()]
-            heads = {row["log_id"]: row["next_offset"] for row in rows}
             query = SnapshotSessions(scope=job.scope, filter=parse(job.filter))
             with self._source.rows(query, FileFormat.NDJSON) as pieces:
                 file = write_file(self._store.files(job), SESSIONS_FILE, self._guarded(job, pieces))
             with (self._store.files(job) / SESSIONS_FILE).open("rb") as lines:
                 expected = sum(part.events for part in parts(lines, self._policy))
+            with (self._store.files(job) / SESSIONS_FILE).open("rb") as lines:
+                heads = self._heads_beyond(reach(lines))
             return self._saved(
                 job.with_file(file, heads=heads, sessions_total=file.rows, events_expected=expected), message=None
             )
 
         return self._patiently(job, take)
+
+    def _heads_beyond(self, ends: Mapping[str, int]) -> dict[str, int]:
+        """Return the ledger's heads once it has what the states count: these may be there a moment before.
+
+        A ledger that is further behind is exported as it is.
+        """
+        give_up_at_s = time.monotonic() + _BEHIND_S
+        while True:
+            with self._source.rows(SnapshotHeads(scope=Scope.everywhere()), FileFormat.NDJSON) as pieces:
+                rows = [orjson.loads(line) for line in b"".join(pieces).splitlines()]
+            heads = {row["log_id"]: row["next_offset"] for row in rows}
+            if all(heads.get(log_id, 0) >= end for log_id, end in ends.items()) or time.monotonic() > give_up_at_s:
+                return heads
+            if self._wait(_LOOK_AGAIN_S):
+                raise Stopped
 
     def _left(self, job: Job) -> Iterator[Part]:
         written = sum(file.name != SESSIONS_FILE for file in job.files)
