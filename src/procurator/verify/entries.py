@@ -24,9 +24,6 @@ ENTRY_COLUMNS = ("log_id", "offset", "leaf_index", "leaf_hash", "broker_time", "
 #: Texts of people: an erased entry shows none. Its other columns cannot be judged without its bytes.
 BODIES = frozenset({"content", "thinking", "error_message", "reason"})
 
-#: Derived since a later version: of an entry that an earlier sink wrote they are null, which says nothing.
-LATER_COLUMNS = frozenset({"cache_saved_usd"})
-
 Columns = Mapping[str, Any]
 #: (log id, leaf index) → words for the last checkpoint before that leaf was signed.
 Since = Callable[[str, int], str]
@@ -121,8 +118,6 @@ class EntryAudit:
                 where = self._where(log_id, offsets[row], indexes[row], part, row)
                 if name == "flags" and self._lost_its_past(expected, part, row):
                     self._report.counts["flags_not_judged"] += 1
-                elif name in LATER_COLUMNS and not part.column(name)[row].is_valid:
-                    self._report.counts["cache_savings_unknown"] += 1
                 elif self._derivation.late_schemas.is_unrecorded(values[row]):
                     if row not in unread:
                         message = "its columns show more than its bytes, whose schema the control log does not have"

@@ -53,6 +53,7 @@ ATTACKS: dict[str, tuple[list[str], set[str]]] = {
     "edit only the shown content": ([update("content = 'I approve'", TURN)], {"column_differs"}),
     "edit only the cost": ([update("cost_usd = 0.000001", CALL)], {"column_differs"}),
     "inflate what a cache saved": ([update("cache_saved_usd = 1", CALL)], {"column_differs"}),
+    "hide what a cache saved": ([update("cache_saved_usd = NULL", CALL)], {"column_differs"}),
     "make a call unpriced": ([update("cost_usd = NULL, price_version = ''", CALL)], {"column_differs"}),
     "edit only the tokens": ([update("output_tokens = output_tokens + 1", CALL)], {"column_differs"}),
     "edit only the model": ([update("model = 'cheaper'", CALL)], {"column_differs"}),
