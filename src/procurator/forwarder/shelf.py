@@ -29,6 +29,17 @@ class Shelf:
 
         Raises Away.
         """
+        chunks, behind = self._at_hand(positions)
+        if behind and (self._past is None or chunks.get(self._log_id) is not self._past):
+            # Round about: the log after the one that was read last.
+            self._log_id = min([log_id for log_id in behind if log_id > self._log_id] or behind)
+            self._past = await unless_away(self._history.chunk(self._log_id, positions[self._log_id]))
+            # Anew: while the past was read, the window has gone on, perhaps beyond a position.
+            chunks, _ = self._at_hand(positions)
+        return chunks
+
+    def _at_hand(self, positions: Positions) -> tuple[dict[str, Chunk], list[str]]:
+        """Return the chunks in memory that have these positions, and the logs of which none has."""
         chunks: dict[str, Chunk] = {}
         behind = []
         for log_id, position in positions.items():
@@ -41,12 +52,7 @@ class Shelf:
                 chunks[log_id] = self._past
             else:
                 behind.append(log_id)
-        if behind and (self._past is None or chunks.get(self._log_id) is not self._past):
-            # Round about: the log after the one that was read last.
-            self._log_id = min([log_id for log_id in behind if log_id > self._log_id] or behind)
-            self._past = await unless_away(self._history.chunk(self._log_id, positions[self._log_id]))
-            chunks[self._log_id] = self._past
-        return chunks
+        return chunks, behind
 
     def clear(self) -> None:
         """Let go of the past."""

@@ -27,6 +27,8 @@ class Chunk:
 
     def since(self, position: int, most: int) -> tuple[list[Entry], int]:
         """Return up to ``most`` entries from a position not before ``start`` on, and the position after them."""
+        if position < self.start:  # What stands before it would be passed over, and nobody would know.
+            raise ValueError(f"a chunk that begins at {self.start} was asked for {position}")
         at = bisect_left(self._offsets, position)
         found = self._entries[at : at + most]
         return found, max(position, self.end) if len(found) < most else found[-1].offset + 1
