@@ -1,8 +1,7 @@
 """Avro readers as Python functions made from a schema: less than half the time of a general decoder.
 
 A general decoder asks of every field, every time, what it is. Here that is asked once: the schema becomes the source of
-one function a record type, straight through its fields, which `exec` turns into code. Only schemas of our own package
-are compiled, and of them only names and sizes get into the source, as literals.
+one function a record type, straight through its fields.
 
 Hostile bytes end in an exception (IndexError, ValueError, struct.error), or in an end position beyond the bytes, which
 the caller must check. Specification: Apache Avro 1.12, binary encoding.
@@ -11,6 +10,8 @@ the caller must check. Specification: Apache Avro 1.12, binary encoding.
 import struct
 from collections.abc import Callable
 from typing import Any
+
+from procurator.avro_schemas.functions import Functions
 
 #: (bytes, position) → (value, position after it).
 Reader = Callable[[bytes, int], tuple[Any, int]]
@@ -108,10 +109,8 @@ class _Compiler:
 
     def __init__(self, named: dict[str, Any]) -> None:
         self._named = named
-        self._functions: dict[str, str] = {}
-        self._source: list[str] = []
-        self._count = 0
-        self._globals: dict[str, Any] = {
+        self._records: dict[str, str] = {}
+        helpers = {
             "read_varint": read_varint,
             "read_length": read_length,
             "read_array": read_array,
@@ -119,26 +118,25 @@ class _Compiler:
             "unpack_double": struct.Struct("<d").unpack_from,
             "unpack_float": struct.Struct("<f").unpack_from,
         }
+        self._functions = Functions("v, i", helpers)
 
     def compile(self, name: str) -> Reader:
-        exec("\n".join(self._source), self._globals)  # source of our own making, see above
-        reader: Reader = self._globals[name]
-        return reader
+        return self._functions.compiled([name])[0]
 
     def reader_of(self, schema: Any) -> str:
         """Return the name of the function that reads ``schema``."""
         schema = self._resolved(schema)
         if not _is_record(schema):
-            name = self._new_name()
+            name = self._functions.new_name()
             self._define(name, self._lines(schema, "x"), "x")
             return name
         full_name = schema["name"]
-        if full_name not in self._functions:
-            name = self._functions[full_name] = self._new_name()  # before its fields, which may refer to it
+        if full_name not in self._records:
+            name = self._records[full_name] = self._functions.new_name()  # before its fields, which may refer to it
             fields = [(field["name"], f"f{n}", field["type"]) for n, field in enumerate(schema["fields"])]
             lines = [line for _, variable, kind in fields for line in self._lines(kind, variable)]
             self._define(name, lines, f"{{{', '.join(f'{field!r}: {variable}' for field, variable, _ in fields)}}}")
-        return self._functions[full_name]
+        return self._records[full_name]
 
     def _lines(self, schema: Any, x: str) -> list[str]:
         """Return the lines that read ``schema`` at ``i`` into the variable ``x`` and move ``i`` behind it."""
@@ -164,7 +162,7 @@ class _Compiler:
             case "fixed":
                 return [f"j = i + {int(schema['size'])}; {x} = v[i:j]; i = j"]
             case "enum":
-                return [*_LENGTH, f"{x} = {self._constant(tuple(schema['symbols']))}[n]"]
+                return [*_LENGTH, f"{x} = {self._functions.constant(tuple(schema['symbols']))}[n]"]
             case "array":
                 return [f"{x}, i = read_array(v, i, {self.reader_of(schema['items'])}) if v[i] else ([], i + 1)"]
             case "map":
@@ -180,29 +178,18 @@ class _Compiler:
             value = [f"    {line}" for line in self._lines(resolved[1], x)]
             return ["n = v[i]; i += 1", "if n == 2:", *value, "elif n == 0:", f"    {x} = None", *_ELSE_NO_BRANCH]
         several = sum(map(_is_record, resolved)) > 1
-        table = self._new_name()
         entries = "".join(
             f"({(branch['name'] if several and _is_record(branch) else None)!r}, {self.reader_of(branch)}), "
             for branch in resolved
         )
-        self._source.append(f"{table} = ({entries})")
+        table = self._functions.assign(f"({entries})")
         return [*_LENGTH, f"n, read = {table}[n]", f"{x}, i = read(v, i)", "if n is not None:", f"    {x} = (n, {x})"]
 
     def _resolved(self, schema: Any) -> Any:
         return self._named.get(schema, schema) if isinstance(schema, str) else schema
 
     def _define(self, name: str, lines: list[str], result: str) -> None:
-        body = "".join(f"    {line}\n" for line in lines)
-        self._source.append(f"def {name}(v, i):\n{body}    return {result}, i\n")
-
-    def _constant(self, value: Any) -> str:
-        name = self._new_name()
-        self._globals[name] = value
-        return name
-
-    def _new_name(self) -> str:
-        self._count += 1
-        return f"_{self._count}"
+        self._functions.define(name, [*lines, f"return {result}, i"])
 
 
 #: A number, zigzag still; most are one byte long.

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from procurator.avro_schemas.codec import HEADER, MAGIC, Schema
+from procurator.avro_schemas.functions import Functions
 from procurator.errors import UserError
 
 Put = Callable[[bytes], None]
@@ -77,9 +78,7 @@ class _Compiler:
 
     def __init__(self) -> None:
         self._named: dict[str, list[str]] = {}
-        self._source: list[str] = []
-        self._count = 0
-        self._globals: dict[str, Any] = {
+        helpers = {
             "V": _SMALL_VARINTS,
             "varint": _varint,
             "large": _large,
@@ -87,39 +86,38 @@ class _Compiler:
             "write_array": _write_array,
             "write_map": _write_map,
         }
+        self._functions = Functions("x, put", helpers)
 
     def writer(self, schema: Any) -> Write:
         """Return the function that writes a record schema."""
-        return self._compiled([self._record(schema)])[0]
+        return self._functions.compiled([self._record(schema)])[0]
 
     def fields(self, schema: Any) -> dict[str, Write]:
         """Return the functions that write the fields of a record schema."""
-        names = [field["name"] for field in schema["fields"]]
-        return dict(zip(names, self._compiled([self._item(f["type"]) for f in schema["fields"]]), strict=True))
-
-    def _compiled(self, names: list[str]) -> list[Write]:
-        exec("\n".join(self._source), self._globals)  # source of our own making: names and sizes of our own schema
-        return [self._globals[name] for name in names]
+        writers = {field["name"]: self._item(field["type"]) for field in schema["fields"]}
+        return dict(zip(writers, self._functions.compiled(list(writers.values())), strict=True))
 
     def _record(self, schema: Any) -> str:
         """Return the name of the function that writes a record."""
-        name = self._new_name()
+        name = self._functions.new_name()
         self._named[schema["name"]] = [f"{name}(x, put)"]
         lines = ["record, get = x, x.get"]
         for field in schema["fields"]:
             key = repr(field["name"])
-            optional = "default" in field
-            lines.append(f"x = get({key}, {self._constant(field['default'])})" if optional else f"x = record[{key}]")
+            if "default" in field:
+                lines.append(f"x = get({key}, {self._functions.constant(field['default'])})")
+            else:
+                lines.append(f"x = record[{key}]")
             lines += self._lines(field["type"])
-        self._define(name, lines)
+        self._functions.define(name, lines)
         return name
 
     def _item(self, schema: Any) -> str:
         """Return the name of the function that writes what arrays and maps hold."""
         if isinstance(schema, dict) and schema["type"] == "record":
             return self._record(schema)
-        name = self._new_name()
-        self._define(name, self._lines(schema))
+        name = self._functions.new_name()
+        self._functions.define(name, self._lines(schema))
         return name
 
     def _lines(self, schema: Any) -> list[str]:
@@ -137,7 +135,7 @@ class _Compiler:
                 return [f"write_map(x, put, {self._item(schema['values'])}) if x else put(b'\\0')"]
             case "enum":
                 marks = {symbol: _varint(index) for index, symbol in enumerate(schema["symbols"])}
-                lines = [f"put({self._constant(marks)}[x])"]
+                lines = [f"put({self._functions.constant(marks)}[x])"]
             case "fixed":
                 size = int(schema["size"])
                 lines = [f"if len(x) != {size}: raise ValueError(f'{{len(x)}} bytes where {size} belong')", "put(x)"]
@@ -154,22 +152,8 @@ class _Compiler:
             return ["if x is None:", f"    put({marks[0]!r})", "else:", f"    put({marks[1]!r})", *some]
         writers = [self._record(branch) for branch in branches]
         entries = (f"{b['name']!r}: ({m!r}, {w})" for b, m, w in zip(branches, marks, writers, strict=True))
-        table = self._new_name()
-        self._source.append(f"{table} = {{{', '.join(entries)}}}")
+        table = self._functions.assign(f"{{{', '.join(entries)}}}")
         return ["name, x = x", f"mark, write = {table}[name]", "put(mark)", "write(x, put)"]
-
-    def _define(self, name: str, lines: list[str]) -> None:
-        body = "".join(f"    {line}\n" for line in lines)
-        self._source.append(f"def {name}(x, put):\n{body}")
-
-    def _constant(self, value: Any) -> str:
-        name = self._new_name()
-        self._globals[name] = value
-        return name
-
-    def _new_name(self) -> str:
-        self._count += 1
-        return f"_{self._count}"
 
 
 _PRIMITIVES = {

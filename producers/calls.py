@@ -1,6 +1,7 @@
 """Tool calls and model calls as blocks: started when entered, completed when left, whatever happens in between."""
 
 import time
+from abc import abstractmethod
 from collections.abc import Iterable
 from contextlib import suppress
 from decimal import Decimal, InvalidOperation
@@ -94,11 +95,13 @@ class _Call(Scope):
             return status, error_message, True
         return "CANCELLED", str(SessionTerminated(told)), False
 
+    @abstractmethod
     def _emit_started(self) -> None:
-        raise NotImplementedError
+        """Record that the call begins."""
 
+    @abstractmethod
     def _emit_unfinished(self, status: CallStatus, error_message: str | None) -> None:
-        raise NotImplementedError
+        """Record that the block was left without a result."""
 
 
 class ToolCall(_Call):

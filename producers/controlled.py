@@ -2,6 +2,7 @@
 
 import logging
 import time
+from abc import abstractmethod
 from collections.abc import Callable
 from datetime import UTC, datetime
 from threading import Event
@@ -39,8 +40,9 @@ class Controlled(Scope):
         self._guard: Guard | None = None
         self._expires_s: dict[str, float] = {}
 
+    @abstractmethod
     def emit(self, kind: str, payload: dict[str, Any], estimated: list[str] | None = None) -> None:
-        raise NotImplementedError
+        """Record an event of this session."""
 
     @property
     def cancelled(self) -> Event:

@@ -1,6 +1,7 @@
 """A block that works with `with` and `async with` alike, written once."""
 
 import logging
+from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Self
 
@@ -9,21 +10,22 @@ from procurator.errors import ProcuratorError
 log = logging.getLogger(__name__)
 
 
-class Scope:
+class Scope(ABC):
     """Subclasses say what entering and leaving do; neither waits for IO, so both kinds of block may call them.
 
     What may wait to be entered overrides `_enter_async` too.
     """
 
+    @abstractmethod
     def _enter(self) -> None:
-        raise NotImplementedError
+        """Enter the block."""
 
     async def _enter_async(self) -> None:
         self._enter()
 
+    @abstractmethod
     def _leave(self, error: BaseException | None) -> None:
         """Leave the block; ``error`` is what leaves with it and is never swallowed."""
-        raise NotImplementedError
 
     def _instead(self, error: BaseException | None) -> BaseException | None:
         """Return what is to leave the block in place of ``error`` (None: nothing leaves), None to leave that alone."""

@@ -9,17 +9,12 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
-from confluent_kafka import KafkaError, KafkaException, Producer
-
 from procurator.avro_schemas.codec import load_schema
-from procurator.errors import Fatal, Unavailable
-from procurator.kafka import producer_config
+from procurator.kafka_transactions import Outgoing, TransactionalWriter
 from procurator.registry import Registry
 from procurator.topics import WEBHOOK_DEAD_LETTERS, WEBHOOK_STATE, Topic
 
-TIMEOUT_S = 30.0
 _TRANSACTIONAL_ID = "procurator-forward"
-_FENCED = frozenset({KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED})
 
 
 class Change(NamedTuple):
@@ -34,8 +29,7 @@ class Journal:
     """`open` it, let `run` run, and `write`. Raises Unavailable, and Fatal once another forwarder has started."""
 
     def __init__(self, bootstrap_servers: str, registry: Registry) -> None:
-        overrides = {"transactional.id": _TRANSACTIONAL_ID, "transaction.timeout.ms": 60_000, "linger.ms": 0}
-        self._producer = Producer(producer_config(bootstrap_servers, **overrides))
+        self._writer = TransactionalWriter(bootstrap_servers, _TRANSACTIONAL_ID, "forwarder")
         self._registry = registry
         self._waiting: list[tuple[tuple[Change, ...], asyncio.Future[None]]] = []
         self._news = asyncio.Event()
@@ -46,7 +40,7 @@ class Journal:
         topics = (WEBHOOK_STATE, WEBHOOK_DEAD_LETTERS)
         schemas = {topic: load_schema(topic.schema) for topic in topics}
         self._schemas = {topic: (schema, self._registry.schema_id(schema)) for topic, schema in schemas.items()}
-        self._do(self._producer.init_transactions, TIMEOUT_S)
+        self._writer.open()
 
     async def write(self, *changes: Change) -> None:
         """Write the changes, all or none; return when they are committed."""
@@ -72,18 +66,8 @@ class Journal:
         self._thread.shutdown()
 
     def _commit(self, changes: list[Change]) -> None:
-        self._do(self._producer.begin_transaction)
-        for topic, key, record in changes:
-            schema, schema_id = self._schemas[topic]
-            value = None if record is None else schema.encode(record, schema_id)
-            self._do(self._producer.produce, topic.name, value, key, 0)
-        self._do(self._producer.commit_transaction, TIMEOUT_S)
+        self._writer.write(Outgoing(topic.name, key, self._encoded(topic, record)) for topic, key, record in changes)
 
-    def _do(self, step: Any, *arguments: Any) -> None:
-        try:
-            step(*arguments)
-        except (KafkaException, BufferError) as error:
-            reason = error.args[0]
-            if isinstance(reason, KafkaError) and reason.code() in _FENCED:
-                raise Fatal("another forwarder has started: this one stops") from error
-            raise Unavailable(f"Kafka: {reason.str() if isinstance(reason, KafkaError) else reason}") from error
+    def _encoded(self, topic: Topic, record: Mapping[str, Any] | None) -> bytes | None:
+        schema, schema_id = self._schemas[topic]
+        return None if record is None else schema.encode(record, schema_id)

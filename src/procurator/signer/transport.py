@@ -1,23 +1,17 @@
-"""IO: Kafka as the signer uses it: it reads every ledgered log, and writes control entries in transactions.
+"""IO: Kafka as the signer reads it: every ledgered log, from where its tree ends."""
 
-The transactional id is the ledger's: starting a signer fences every other one, whose next transaction fails.
-"""
+from collections.abc import Mapping
 
-from collections.abc import Iterable, Mapping
-from typing import Any
-
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from procurator.errors import Fatal, Unavailable
-from procurator.kafka import client_config, consumer_config, producer_config
+from procurator.errors import Unavailable
+from procurator.kafka import client_config, consumer_config
 from procurator.leaf import log_id
 from procurator.signer.trees import Inconsistent, LogTree, Record
 
 TIMEOUT_S = 30.0
 BATCH_RECORDS = 10_000
-
-_FENCED = frozenset({KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED})
 
 #: Topic and partition → log id.
 Partitions = Mapping[tuple[str, int], str]
@@ -120,32 +114,3 @@ class LogReader:
             raise Inconsistent(f"{message.topic()}[{message.partition()}]: {error.str()}: Kafka has deleted records")
         else:
             raise Unavailable(f"Kafka: {error.str()}")
-
-
-class ControlWriter:
-    """Writes the control log and publishes checkpoints. Raises Fatal once another signer has taken over."""
-
-    def __init__(self, bootstrap_servers: str, ledger_id: str) -> None:
-        self._producer = Producer(
-            producer_config(
-                bootstrap_servers,
-                **{"transactional.id": f"procurator-signer-{ledger_id}", "transaction.timeout.ms": 60_000},
-            )
-        )
-        self._do(self._producer.init_transactions, TIMEOUT_S)
-
-    def write(self, topic: str, records: Iterable[tuple[bytes | None, bytes]]) -> None:
-        """Write (key, value) pairs to partition 0 in one transaction: all of them or none."""
-        self._do(self._producer.begin_transaction)
-        for key, value in records:
-            self._do(self._producer.produce, topic, value, key, 0)
-        self._do(self._producer.commit_transaction, TIMEOUT_S)
-
-    def _do(self, step: Any, *arguments: Any) -> None:
-        try:
-            step(*arguments)
-        except (KafkaException, BufferError) as error:
-            reason = error.args[0]
-            if isinstance(reason, KafkaError) and reason.code() in _FENCED:
-                raise Fatal("another signer of this ledger has started: this one stops") from error
-            raise Unavailable(f"Kafka: {reason.str() if isinstance(reason, KafkaError) else reason}") from error

@@ -17,6 +17,7 @@ from procurator.clock import now_us
 from procurator.control_entries import EPOCH, WRITER_SCHEMA, ControlEntry, Head, parse
 from procurator.errors import Rejected, Unavailable, UserError
 from procurator.kafka import Topics
+from procurator.kafka_transactions import Outgoing, TransactionalWriter
 from procurator.leaf import log_id
 from procurator.private_files import replace_file
 from procurator.registry import Registry
@@ -27,7 +28,7 @@ from procurator.signer.notary import Notary
 from procurator.signer.policy import SigningPolicy
 from procurator.signer.schemas import SchemaIds
 from procurator.signer.state import SignerState
-from procurator.signer.transport import ControlWriter, LogReader, partitions_of
+from procurator.signer.transport import LogReader, partitions_of
 from procurator.signer.trees import Inconsistent, Record
 from procurator.topics import CHECKPOINTS, LEDGER_CONTROL, TOPICS
 
@@ -96,7 +97,9 @@ class SignerWorker:
         self._ledger = Ledger(control_log_id, stored)
         self._state: SignerState = stored or self._ledger.state()
         # Only when every earlier transaction has ended does the control log show all that was written.
-        self._writer = ControlWriter(self._config.bootstrap_servers, self._ledger.ledger_id)
+        own = f"procurator-signer-{self._ledger.ledger_id}"
+        self._writer = TransactionalWriter(self._config.bootstrap_servers, own, "signer of this ledger")
+        self._writer.open()
         signed = self._notary.signed_before(self._ledger.origin, self._state.checkpoint, self._state.verifier_keys)
         for checkpoint, source in signed:
             self._ledger.hold_to(checkpoint, source)
@@ -161,8 +164,8 @@ class SignerWorker:
         before = ledger.state()
         self._save(replace(self._state, intent=ids))
         ledger.propose(records)
-        values = [(None, self._control_schema.encode(record, self._control_schema_id)) for record in records]
-        self._writer.write(LEDGER_CONTROL.name, values)
+        encode, schema_id = self._control_schema.encode, self._control_schema_id
+        self._writer.write(Outgoing(LEDGER_CONTROL.name, None, encode(record, schema_id)) for record in records)
         self._await_entries(ids)
         note = self._sign()
         keys = tuple(map(str, self._notary.verifiers(self._state.verifier_keys)))
@@ -205,7 +208,7 @@ class SignerWorker:
             "signed_at": now_us(),
         }
         value = self._checkpoint_schema.encode(record, self._checkpoint_schema_id)
-        self._writer.write(CHECKPOINTS.name, [(ledger.control.log_id.encode(), value)])
+        self._writer.write([Outgoing(CHECKPOINTS.name, ledger.control.log_id, value)])
         ledger.signed_size = checkpoint.size
         metrics.CHECKPOINT_TIME.set_to_current_time()
         metrics.CHECKPOINT_SIZE.set(checkpoint.size)
