@@ -21,9 +21,9 @@ check: setup ## formatting, lint, types, architecture
 	$(BIN)/lint-imports
 
 test: check ## unit and property tests, then integration on the real stack, then the browser
-	$(BIN)/pytest -n 2 tests/unit tests/properties
+	$(BIN)/pytest -n 2 --max-worker-restart 0 tests/unit tests/properties
 	$(BIN)/procurator fetch
-	$(BIN)/pytest -n 2 --dist loadfile tests/integration -m "not soak"
+	$(BIN)/pytest -n 2 --dist loadfile --max-worker-restart 0 tests/integration -m "not soak"
 	$(BIN)/pytest tests/browser
 
 soak: setup ## the longer campaigns

@@ -12,9 +12,10 @@ that a test starts for itself is the embedded one.
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -88,6 +89,23 @@ class _BesideContainers(Stack):
 def _require_process(name: str) -> None:
     if name in INFRASTRUCTURE:
         pytest.skip(f"{name} runs in a container: no process of ours to stop")
+
+
+@pytest.fixture(scope="session")
+def freeze() -> Callable[[int], None]:
+    """Stop a process (SIGSTOP), and return once all of its threads stand: on a busy machine some go on for a while."""
+
+    def stop(pid: int) -> None:
+        os.kill(pid, signal.SIGSTOP)
+        until_s = time.monotonic() + 30
+        while any(state(task) != "T" for task in Path(f"/proc/{pid}/task").iterdir()):
+            assert time.monotonic() < until_s, f"process {pid} does not stop"
+            time.sleep(0.001)
+
+    def state(task: Path) -> str:
+        return (task / "stat").read_text().rpartition(")")[2].split()[0]
+
+    return stop
 
 
 def _why_no_containers() -> str:

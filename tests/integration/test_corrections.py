@@ -63,6 +63,7 @@ def test_a_past_price_is_put_right_by_what_is_appended(stack: Stack, tmp_path: P
             return (*map(found.get, ("cost_usd", "unpriced_calls", "unpriced_tokens", "status")), spent)
 
         eventually(lambda: shown() == ("10", 1, 1_000_000, "COMPLETED", "10"))
+        eventually(lambda: len(api.get(f"{session_path}/model-calls").json()["items"]) == 2)
         before = api.get(f"{session_path}/model-calls").json()["items"]
         active_from = (datetime.now(UTC) - timedelta(hours=1)).isoformat(timespec="seconds")
         for version, output, total, difference in (("1", 8, "9", "-2"), ("2", 12, "13", "4")):

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -154,7 +154,9 @@ def test_neighbours_that_are_away_or_not_set_up_are_one_clear_line(kafka: Stack)
         Procurator(kafka_bootstrap_servers=kafka.kafka, schema_registry_url=unknown, environment={}).connect()
 
 
-def test_an_outage_fills_the_queue_is_told_exactly_and_loses_nothing(tmp_path: Path) -> None:
+def test_an_outage_fills_the_queue_is_told_exactly_and_loses_nothing(
+    tmp_path: Path, freeze: Callable[[int], None]
+) -> None:
     components = INFRASTRUCTURE - {"clickhouse"}
     with Stack(StackConfig(tmp_path, Ports.free(), components)) as stack:
         set_up(stack)
@@ -162,7 +164,7 @@ def test_an_outage_fills_the_queue_is_told_exactly_and_loses_nothing(tmp_path: P
         session = procurator.session(agent="patient").start()
         procurator.flush()
 
-        os.kill(stack.pid("kafka"), signal.SIGSTOP)
+        freeze(stack.pid("kafka"))
         accepted = 0
         with pytest.raises(Backpressure, match="the event was not accepted"):  # noqa: PT012
             while True:

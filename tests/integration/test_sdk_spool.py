@@ -36,6 +36,7 @@ class Lab:
 
     stack: Stack
     spool: Path
+    freeze: Callable[[int], None]
     agents: "list[subprocess.Popen[str]]" = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -76,7 +77,7 @@ class Lab:
                 agent.kill()
 
     def silence(self) -> None:
-        os.kill(self.stack.pid("kafka"), signal.SIGSTOP)
+        self.freeze(self.stack.pid("kafka"))
 
     def wake(self) -> None:
         os.kill(self.stack.pid("kafka"), signal.SIGCONT)
@@ -120,8 +121,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest.fixture
-def lab(stack: Stack, tmp_path: Path) -> Iterator[Lab]:
-    lab = Lab(stack, tmp_path / "spool")
+def lab(stack: Stack, tmp_path: Path, freeze: Callable[[int], None]) -> Iterator[Lab]:
+    lab = Lab(stack, tmp_path / "spool", freeze)
     try:
         yield lab
     finally:

@@ -40,20 +40,21 @@ class LogReader:
     def close(self) -> None:
         self._consumer.close()
 
-    def assign(self, partitions: Partitions, trees: Mapping[str, LogTree]) -> None:
-        """Read these logs, each from its tree's next offset.
+    def read(self, partitions: Partitions, trees: Mapping[str, LogTree]) -> None:
+        """Read these logs too, each from its tree's next offset.
 
         Raises Inconsistent where Kafka ends before it, and where Kafka begins after it unless gaps are accepted.
         """
-        self._logs = dict(partitions)
-        self.at_end = set()
         bounds = self._bounds(partitions)
-        self._consumer.assign(
+        # Added to what is read, never assigned anew: librdkafka aborts the process when it is closed while a partition
+        # is being taken away and given back (its issue 5573, mended after 2.12).
+        self._consumer.incremental_assign(
             [
                 TopicPartition(topic, partition, self._start(topic, partition, trees[log], *bounds[topic, partition]))
                 for (topic, partition), log in partitions.items()
             ]
         )
+        self._logs |= partitions
 
     def _bounds(self, partitions: Partitions) -> dict[tuple[str, int], tuple[int, int]]:
         """Return where each partition begins and ends."""

@@ -125,12 +125,12 @@ class SignerWorker:
     def _read_what_was_signed(self, control_log_id: str) -> None:
         """Read the control log alone to its end, since the others are judged by it; then what it promises of them."""
         ledger = self._ledger
-        self._reader.assign({(LEDGER_CONTROL.name, 0): control_log_id}, {control_log_id: ledger.control})
+        self._reader.read({(LEDGER_CONTROL.name, 0): control_log_id}, {control_log_id: ledger.control})
         while control_log_id not in self._reader.at_end and not self._stopping():
             self._read()
         partitions = partitions_of(self._described)
-        trees = {each: ledger.log(each, topic) for (topic, _), each in partitions.items() if each != control_log_id}
-        self._reader.assign(partitions, {**trees, control_log_id: ledger.control})
+        others = {place: each for place, each in partitions.items() if each != control_log_id}
+        self._reader.read(others, {each: ledger.log(each, topic) for (topic, _), each in others.items()})
         while not self._stopping() and (promises := ledger.open_promises()):
             for each, promise in promises.items():
                 if each in self._reader.at_end or each not in partitions.values():

@@ -175,6 +175,7 @@ class Hooks:
         self.vault = Vault(KEY)
         self.states: dict[str, State] = {}
         self.letters: dict[str, DeadLetter] = {}
+        self._made: set[str] = set()
         self.registry = Registry(settings.schema_registry_url)
         self._producer = Producer(producer_config(settings.kafka_bootstrap_servers, **{"linger.ms": 0}))
         topics = (WEBHOOK_STATE, WEBHOOK_DEAD_LETTERS)
@@ -208,6 +209,7 @@ class Hooks:
         return self.put(made)
 
     def put(self, endpoint: Endpoint) -> Endpoint:
+        self._made.add(endpoint.endpoint_id)
         self.send(WEBHOOK_ENDPOINTS, endpoint.endpoint_id, endpoint.to_record())
         return endpoint
 
@@ -306,6 +308,9 @@ class Hooks:
         return self._events_schema_id
 
     def close(self) -> None:
+        """Remove every endpoint: the next module's forwarder would go through all of Kafka for each of them."""
+        for endpoint_id in self._made:
+            self.send(WEBHOOK_ENDPOINTS, endpoint_id, None)
         self._feed.close()
         self.registry.close()
 
