@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
@@ -58,13 +58,13 @@ class Ledger:
     def notes(self) -> list[bytes]:
         return list(read_checkpoints(self.data_dir / "checkpoints"))
 
-    def await_signed(self, events: int, org_id: str | None = None) -> None:
-        """Wait until so many events (of one organisation) are in the table, and all of that under a checkpoint."""
+    def await_signed(self, events: int, session_ids: Sequence[str] = ()) -> None:
+        """Wait until so many events (of these sessions) are in the table, and all of that under a checkpoint."""
         clickhouse = self.clickhouse()
         until_s = time.monotonic() + SIGNED_S
-        count = "SELECT count() FROM events WHERE {org:String} IN ('', org_id)"
+        count = "SELECT count() FROM events" + (" WHERE session_id IN {ids:Array(String)}" if session_ids else "")
         while True:
-            ((found,),) = clickhouse.rows(count, {"org": org_id or ""})
+            ((found,),) = clickhouse.rows(count, {"ids": list(session_ids)} if session_ids else None)
             if found >= events and not verify(clickhouse, self).counts["entries_unsigned"]:
                 clickhouse.close()
                 return
