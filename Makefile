@@ -34,7 +34,7 @@ demo: setup ## the whole stack with a simulated fleet, in the foreground
 	$(BIN)/procurator demo
 
 bench: setup ## every benchmark, one after the other
-	for name in producer stream sink e2e verify query live; do $(BIN)/procurator bench $$name || exit; done
+	for name in producer stream sink e2e live recovery verify proof query ui export finops webhooks; do $(BIN)/procurator bench $$name || exit; done
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --no-annotate --python-version 3.11
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -34,14 +34,15 @@ class Part(NamedTuple):
         return f"events-{self.number:06}"
 
 
-def reach(lines: Iterable[bytes]) -> dict[str, int]:
-    """Return for each log the offset after the last record that the sessions' states count."""
-    ends: dict[str, int] = {}
+def extent(lines: Iterable[bytes]) -> tuple[int, dict[str, int]]:
+    """Return how many entries the sessions' states count, and for each log the offset after the last of them."""
+    events, ends = 0, dict[str, int]()
     for line in lines:
         session = orjson.loads(line)
         log_id = session["log_id"]
         ends[log_id] = max(ends.get(log_id, 0), session["as_of_offset"] + 1)
-    return ends
+        events += _entries(session)
+    return events, ends
 
 
 def parts(
@@ -55,9 +56,13 @@ def parts(
             continue
         session = orjson.loads(line)
         ids.append(UUID(session["session_id"]))
-        events += session["events"] + session["repeated_events"]
+        events += _entries(session)
         if events >= policy.events_max or len(ids) >= policy.sessions_max:
             yield Part(number, tuple(ids), events)
             ids, events, number = [], 0, number + 1
     if ids:
         yield Part(number, tuple(ids), events)
+
+
+def _entries(session: dict[str, Any]) -> int:
+    return int(session["events"] + session["repeated_events"])

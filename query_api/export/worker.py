@@ -10,7 +10,7 @@ from procurator.clock import now_us, to_rfc3339
 from procurator.errors import Fatal, ProcuratorError, Unavailable, UserError
 from procurator.query_api.export.files import write_file
 from procurator.query_api.export.job import MANIFEST_FILE, SESSIONS_FILE, ExportStatus, FileFormat, Job
-from procurator.query_api.export.snapshot import PART_POLICY, Part, PartPolicy, parts, reach
+from procurator.query_api.export.snapshot import PART_POLICY, Part, PartPolicy, extent, parts
 from procurator.query_api.export.source import ExportSource
 from procurator.query_api.export.store import JobStore
 from procurator.query_api.queries.export import SnapshotEntries, SnapshotHeads, SnapshotSessions
@@ -78,9 +78,8 @@ class ExportWorker:
             with self._source.rows(query, FileFormat.NDJSON) as pieces:
                 file = write_file(self._store.files(job), SESSIONS_FILE, self._guarded(job, pieces))
             with (self._store.files(job) / SESSIONS_FILE).open("rb") as lines:
-                expected = sum(part.events for part in parts(lines, self._policy))
-            with (self._store.files(job) / SESSIONS_FILE).open("rb") as lines:
-                heads = self._heads_beyond(reach(lines))
+                expected, ends = extent(lines)
+            heads = self._heads_beyond(ends)
             return self._saved(
                 job.with_file(file, heads=heads, sessions_total=file.rows, events_expected=expected), message=None
             )

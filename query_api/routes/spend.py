@@ -84,11 +84,13 @@ async def read_spend(access: Read, services: InService, parameters: Annotated[Sp
     by_group = Spend(scope=access.scope, search=search, groups=groups, with_purged=with_purged)
     total = Spend(scope=access.scope, search=search, with_purged=with_purged)
     gone = PurgedSpend(scope=access.scope, search=search)
-    rows, [whole], [purged] = await asyncio.gather(*map(services.store.rows, (by_group, total, gone)))
+    queries = (total, gone, by_group) if groups else (total, gone)
+    [whole], [purged], *grouped = await asyncio.gather(*map(services.store.rows, queries))
+    rows = grouped[0] if groups else []
     purged["included"] = with_purged
     if len(rows) > GROUPS_MAX:
         raise SearchError("group_by", f"more than {GROUPS_MAX:,} groups: group by less, or filter", _EXAMPLE)
-    items = [_group(groups, row) for row in rows] if groups else []
+    items = [_group(groups, row) for row in rows]
     asked = {"q": render(search), "group_by": ",".join(groups), "format": parameters.format.value}
     await access.shown(item_count=len(items), filter=asked)
     if parameters.format is Format.CSV:

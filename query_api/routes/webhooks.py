@@ -117,6 +117,14 @@ async def change_webhook(access: Writer, services: InService, endpoint_id: Endpo
     return _shown(services, changed)
 
 
+async def switch(access: Access, services: Services, endpoint_id: str, on: bool) -> None:
+    """Stop an endpoint, or let it go on, as it is: also one whose URL would not be taken any more."""
+    async with services.webhooks.changing:
+        endpoint = find(services, access.principal, endpoint_id)
+        changed = endpoint.changed(access.principal.principal_id, now_us(), enabled=on)
+        await _put(access, services, changed, "change")
+
+
 @router.delete("/{endpoint_id}", status_code=204, summary="Delete a webhook", responses=NOT_FOUND)
 async def delete_webhook(access: Writer, services: InService, endpoint_id: EndpointId, _: Nothing) -> Response:
     """Delete an endpoint for good, with its position and its dead letters."""

@@ -104,9 +104,7 @@ async def enable(
     access: Writer, services: InService, endpoint_id: EndpointId, on: Annotated[bool, Form()] = False
 ) -> Response:
     """Stop an endpoint, or let it go on; its position stays."""
-    wanted = api.find(services, access.principal, endpoint_id).to_record()
-    same = {name: wanted[name] for name in WebhookBody.model_fields if name != "token"}
-    await api.change_webhook(access, services, endpoint_id, WebhookBody(**{**same, "enabled": on}))
+    await api.switch(access, services, endpoint_id, on)
     return _back(endpoint_id)
 
 

@@ -24,8 +24,7 @@ def api() -> None:
     if not key:
         raise UserError("the API needs a key: set PROCURATOR_ADMIN_KEY (`procurator up` makes one by itself)")
     listener = listen(ours.api_host, ours.api_port)
-    # Each query to ClickHouse would be a line (httpx): the request it belongs to has one.
-    logs.to_stderr(as_json=True, quiet=("httpx",))
+    logs.to_stderr(as_json=True)
     host, port = listener.getsockname()[:2]
     console.print(f"api: http://{host}:{port}", highlight=False)
     stop = Stop()

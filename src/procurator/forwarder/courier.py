@@ -76,7 +76,7 @@ class Courier:
         return sum(max(0, end - positions.get(log_id, end)) for log_id, end in ends.items())
 
     async def run(self) -> None:
-        """Deliver until cancelled. Raises what the journal raises."""
+        """Deliver until cancelled."""
         said = ""
         try:
             while True:
@@ -191,13 +191,13 @@ class Courier:
         if policy.gives_up(verdict, len(batch.entries), failures, (at_us - since) / 1e6):
             await self._bury(batch, answer, failures)
             return
+        alone, cut = verdict is not Verdict.REFUSED or len(batch.entries) == 1, {}
         if verdict is Verdict.REFUSED:  # Else it may have been taken: the same entries keep the same numbers.
             batch = self._smaller(batch, len(batch.entries) // 2)
-        alone = verdict is not Verdict.REFUSED or len(batch.entries) == 1
+            cut = {"batch": batch.pointers, "batch_ends": batch.ends}
         delay_s = policy.delay_s(failures, random.random(), retry_after_s(answer.retry_after, at_us / 1e6))
         await self._save(
-            batch=batch.pointers,
-            batch_ends=batch.ends,
+            **cut,
             failures=failures if alone else 0,
             failing_since=since if alone else None,
             breaker_open=policy.breaker_open(failures),
@@ -210,7 +210,6 @@ class Courier:
         """Send less at once: one culprit shall not take others with it."""
         self._entries_max = max(1, entries)
         self._batch = batch.first(self._entries_max)
-        self._shelf.clear()
         return self._batch
 
     async def _bury(self, batch: Batch, answer: Answer, attempts: int) -> None:
@@ -221,7 +220,7 @@ class Courier:
         change = Change(WEBHOOK_DEAD_LETTERS, letter.key, letter.to_record())
         self._depot.letters[letter.key] = letter
         metrics.DEAD_LETTERS.labels("webhook").inc()
-        await self._depot.journal.write(change, self._change())
+        await self._save(change)
         if len(self._depot.letters_of(endpoint_id)) >= self._depot.retries.dead_letters_max:
             await self._stop(f"{self._depot.retries.dead_letters_max:,} dead letters wait to be replayed")
 
@@ -232,7 +231,6 @@ class Courier:
             if request.request_id not in self._state.handled:
                 self._state = await chores.done(self._depot, self._post, self._endpoint, self._state, request)
                 self._batch = self._batch and replace(self._batch, ends=self._state.batch_ends)
-                self._shelf.clear()
                 await self._save()
 
     # --- keeping it
@@ -241,13 +239,11 @@ class Courier:
         _log.warning("webhook %s is stopped: %s", self._endpoint.endpoint_id, reason)
         await self._save(stopped_revision=self._endpoint.revision, stopped_reason=reason, last_failure_at=now_us())
 
-    async def _save(self, **fields: Any) -> None:
+    async def _save(self, *also: Change, **fields: Any) -> None:
         self._state = replace(self._state, **fields)
         self._saved_at_s, self._unsaved = time.monotonic(), False
-        await self._depot.journal.write(self._change())
-
-    def _change(self) -> Change:
-        return Change(WEBHOOK_STATE, self._state.endpoint_id, self._state.to_record())
+        own = Change(WEBHOOK_STATE, self._state.endpoint_id, self._state.to_record())
+        await self._depot.journal.write(*also, own)
 
 
 async def _first(event: asyncio.Event, timeout_s: float) -> None:

@@ -58,7 +58,7 @@ class History:
         self._threads = ThreadPoolExecutor(_READERS, "history")
 
     async def chunk(self, log_id: str, position: int) -> Chunk:
-        """Return a chunk of a log that begins at ``position``: at most some megabytes, and more than nothing."""
+        """Return a chunk of a log that begins at ``position``: some megabytes at most; nothing only at its end."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._chunk, log_id, position)
 
     async def entries(self, pointers: Iterable[Entries]) -> list[Entry | None]:
@@ -69,6 +69,8 @@ class History:
             position = offsets[0]
             while position <= offsets[-1] and log_id in self._places:
                 chunk = await self.chunk(log_id, position)
+                if chunk.end == position:  # Perhaps the end that is known is an old one; it is looked at anew.
+                    raise Unavailable(f"log {log_id} ends at {position}, before an entry that was to be repeated")
                 by_offset |= {entry.offset: entry for entry in chunk.since(position, _RECORDS_MAX)[0]}
                 position = chunk.end
             found += [by_offset.get(offset) for offset in offsets]

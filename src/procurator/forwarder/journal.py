@@ -26,7 +26,10 @@ class Change(NamedTuple):
 
 
 class Journal:
-    """`open` it, let `run` run, and `write`. Raises Unavailable, and Fatal once another forwarder has started."""
+    """`open` it, let `run` run, and `write`.
+
+    `open` and `run` raise Unavailable, and Fatal once another forwarder has started; `write` then waits for ever.
+    """
 
     def __init__(self, bootstrap_servers: str, registry: Registry) -> None:
         self._writer = TransactionalWriter(bootstrap_servers, _TRANSACTIONAL_ID, "forwarder")

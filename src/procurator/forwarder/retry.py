@@ -24,7 +24,8 @@ class Verdict(Enum):
 class RetryPolicy:
     """Waits double from ``first_s`` to ``most_s``, each shortened by up to half, so that nobody knocks in step.
 
-    After ``failures_max`` failures in a row the breaker opens: the batch is tried about every ``open_s``.
+    After ``failures_max`` failures in a row the breaker opens: no wait is shorter than ``open_s`` before chance has
+    shortened it.
     """
 
     first_s: float = 1.0
@@ -32,7 +33,7 @@ class RetryPolicy:
     retry_after_s_max: float = _HOUR_S
     failures_max: int = 5
     open_s: float = 30.0
-    #: A single entry that is refused so often is a dead letter.
+    #: A single entry that is refused, after so many failures in a row of whatever kind, is a dead letter.
     refusals_max: int = 3
     #: So is a batch that could not be delivered for so long.
     give_up_s: float = 24 * _HOUR_S

@@ -151,9 +151,6 @@ class _Checked(httpcore.AsyncNetworkBackend):
                 problem = error
         raise problem
 
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-
 
 def _since_ms(began_s: float) -> float:
     return (time.monotonic() - began_s) * 1000
