@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from procurator.errors import Unavailable
-from procurator.kafka import client_config, consumer_config
+from procurator.kafka import Topics, consumer_config
 from procurator.leaf import log_id
 from procurator.signer.trees import Inconsistent, LogTree, Record
 
@@ -32,7 +31,7 @@ class LogReader:
     def __init__(self, bootstrap_servers: str, accept_gaps: bool) -> None:
         config = consumer_config(bootstrap_servers, "procurator-signer", **{"enable.partition.eof": True})
         self._consumer = Consumer({**config, "queued.max.messages.kbytes": 65_536})
-        self._admin = AdminClient(client_config(bootstrap_servers))
+        self._topics = Topics(bootstrap_servers)
         self._accept_gaps = accept_gaps
         self._logs: dict[tuple[str, int], str] = {}
         self.at_end: set[str] = set()
@@ -45,7 +44,7 @@ class LogReader:
 
         Raises Inconsistent where Kafka ends before it, and where Kafka begins after it unless gaps are accepted.
         """
-        bounds = self._bounds(partitions)
+        bounds = self._topics.bounds(partitions)
         # Added to what is read, never assigned anew: librdkafka aborts the process when it is closed while a partition
         # is being taken away and given back (its issue 5573, mended after 2.12).
         self._consumer.incremental_assign(
@@ -55,26 +54,6 @@ class LogReader:
             ]
         )
         self._logs |= partitions
-
-    def _bounds(self, partitions: Partitions) -> dict[tuple[str, int], tuple[int, int]]:
-        """Return where each partition begins and ends."""
-        return {
-            place: (low, high)
-            for (place, low), high in zip(
-                self._offsets(partitions, OffsetSpec.earliest()).items(),
-                self._offsets(partitions, OffsetSpec.latest()).values(),
-                strict=True,
-            )
-        }
-
-    def _offsets(self, partitions: Partitions, spec: OffsetSpec) -> dict[tuple[str, int], int]:
-        wanted = {TopicPartition(topic, partition): spec for topic, partition in partitions}
-        futures = self._admin.list_offsets(wanted, request_timeout=TIMEOUT_S)
-        try:
-            found = {(place.topic, place.partition): future.result().offset for place, future in futures.items()}
-        except KafkaException as error:
-            raise Unavailable(f"Kafka: {error.args[0].str()}") from error
-        return {place: found[place] for place in partitions}
 
     def _start(self, topic: str, partition: int, tree: LogTree, low: int, high: int) -> int:
         where = f"{topic}[{partition}] (log {tree.log_id})"

@@ -10,6 +10,7 @@ from confluent_kafka.admin import AdminClient
 from procurator.avro_schemas.codec import load_schema
 from procurator.deploy.embedded.layout import Ports
 from procurator.deploy.embedded.stack import Stack, StackConfig
+from procurator.errors import Unavailable
 from procurator.kafka import Topics, producer_config
 from procurator.registry import Registry
 from procurator.signer.policy import SigningPolicy
@@ -56,12 +57,24 @@ def delete_topics(bootstrap_servers: str, *names: str) -> None:
         pass
 
 
+def await_leaders(topics: Topics) -> None:
+    """Wait until every partition has a leader that says where it ends: a topic is shown a moment before that."""
+    described = topics.describe([topic.name for topic in TOPICS])
+    while True:
+        try:
+            topics.bounds((name, n) for name, (_, count) in described.items() for n in range(count))
+        except Unavailable:
+            continue
+        return
+
+
 def create_topics(bootstrap_servers: str) -> None:
     """Create the topics that are not there, and wait until the broker shows them."""
     topics = Topics(bootstrap_servers)
     topics.ensure(TOPICS, partitions=2, replication_factor=1)
     while len(topics.describe([topic.name for topic in TOPICS])) < len(TOPICS):
         pass
+    await_leaders(topics)
 
 
 @pytest.fixture
