@@ -24,6 +24,9 @@ class BudgetBoard:
         self._budgets: dict[str, Budget] = {}
         #: The latest period's status of each budget, raw.
         self._statuses: dict[str, dict[str, Any]] = {}
+        #: Held from reading a definition until its change is published: of two at once, none is lost, and a deleted
+        #: budget does not come back.
+        self.changing = asyncio.Lock()
         self._commands = commands
         topics = (BUDGET_DEFINITIONS, BUDGET_STATUS)
         self._following = Following(settings, registry, topics, self._take, "budgets")

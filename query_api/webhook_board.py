@@ -31,7 +31,7 @@ class WebhookBoard:
         self.states: dict[str, State] = {}
         self._endpoints: dict[str, Endpoint] = {}
         self._letters: dict[str, DeadLetter] = {}
-        #: Held from reading an endpoint until its change is published: of two at once, none is lost.
+        #: Held from reading the endpoints until a change is published: of two at once, none is lost.
         self.changing = asyncio.Lock()
         self._commands = commands
         topics = (WEBHOOK_ENDPOINTS, WEBHOOK_STATE, WEBHOOK_DEAD_LETTERS)

@@ -74,27 +74,29 @@ async def read_budget(access: Reader, services: InService, budget_id: UUID, _: N
 @router.put("/budgets/{budget_id}", response_model=BudgetModel, summary="Change a budget", responses=NOT_FOUND)
 async def change_budget(access: Writer, services: InService, budget_id: UUID, body: BudgetBody) -> Response:
     """Replace a definition. It applies to what is running; what is counted (scope, period, time zone) cannot change."""
-    budget = find(services, access.principal, budget_id)
-    _require_writable(access.principal, budget)
-    document: dict[str, Any] = body.model_dump(exclude_unset=True)
-    if document.pop("org_id", budget.org_id) != budget.org_id:
-        raise invalid([FieldProblem(field="org_id", message=f"is {budget.org_id!r} for good")])
-    try:
-        changed = revised(budget, document, updated_by=access.principal.principal_id, now_us=now_us())
-    except BudgetError as error:
-        raise invalid([FieldProblem(field=error.field, message=error.problem)]) from error
-    await _recorded(access, changed)
-    await services.budgets.put(changed)
+    async with services.budgets.changing:
+        budget = find(services, access.principal, budget_id)
+        _require_writable(access.principal, budget)
+        document: dict[str, Any] = body.model_dump(exclude_unset=True)
+        if document.pop("org_id", budget.org_id) != budget.org_id:
+            raise invalid([FieldProblem(field="org_id", message=f"is {budget.org_id!r} for good")])
+        try:
+            changed = revised(budget, document, updated_by=access.principal.principal_id, now_us=now_us())
+        except BudgetError as error:
+            raise invalid([FieldProblem(field=error.field, message=error.problem)]) from error
+        await _recorded(access, changed)
+        await services.budgets.put(changed)
     return _shown(services, changed, HTTPStatus.OK)
 
 
 @router.delete("/budgets/{budget_id}", status_code=204, summary="Delete a budget", responses=NOT_FOUND)
 async def delete_budget(access: Writer, services: InService, budget_id: UUID, _: Nothing) -> Response:
     """Delete a budget for good; its history stays in ClickHouse."""
-    budget = find(services, access.principal, budget_id)
-    _require_writable(access.principal, budget)
-    await access.shown(details={"change": "delete", "version": budget.version})
-    await services.budgets.delete(budget.budget_id)
+    async with services.budgets.changing:
+        budget = find(services, access.principal, budget_id)
+        _require_writable(access.principal, budget)
+        await access.shown(details={"change": "delete", "version": budget.version})
+        await services.budgets.delete(budget.budget_id)
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 

@@ -50,6 +50,7 @@ Reader = Annotated[Access, Depends(requires(Permission.ADMIN, "webhooks.read"))]
 Writer = Annotated[Access, Depends(requires(Permission.ADMIN, "webhooks.write"))]
 EndpointId = Annotated[str, Path(pattern="^[a-z0-9]{16}$", examples=["u44ii41qfemx9eku"])]
 
+#: Of one organisation, and of the operator.
 ENDPOINTS_MAX = 1_000
 
 
@@ -72,9 +73,6 @@ async def list_webhooks(access: Reader, services: InService, _: Nothing) -> Resp
 async def make_webhook(access: Writer, services: InService, body: NewWebhookBody) -> Response:
     """Make an endpoint; it gets what comes from now on. The answer shows the signing secret, this once."""
     org_id = organisation_of(access.principal, body.org_id, body.every_organisation, "webhooks")
-    if len(services.webhooks.endpoints) >= ENDPOINTS_MAX:
-        detail = f"there are {ENDPOINTS_MAX:,} webhooks, which is the most: delete one"
-        raise Problem(HTTPStatus.CONFLICT, "too-many-webhooks", "Too many webhooks", detail)
     at_us, by, endpoint_id = now_us(), access.principal.principal_id, secrets.token_hex(8)
     secret = _secret(body.secret)
     fields = _fields(services, body, endpoint_id, None)
@@ -93,7 +91,12 @@ async def make_webhook(access: Writer, services: InService, body: NewWebhookBody
         changed_at=at_us,
         changed_by=by,
     )
-    await _put(access, services, endpoint, "create")
+    async with services.webhooks.changing:
+        own = sum(each.org_id == org_id for each in services.webhooks.endpoints.values())
+        if own >= ENDPOINTS_MAX:
+            detail = f"there are {ENDPOINTS_MAX:,} webhooks, which is the most: delete one"
+            raise Problem(HTTPStatus.CONFLICT, "too-many-webhooks", "Too many webhooks", detail)
+        await _put(access, services, endpoint, "create")
     made = NewWebhook.model_validate({**_json(services, endpoint), "secret": secret})
     return Response(made.model_dump_json(), HTTPStatus.CREATED, media_type="application/json")
 

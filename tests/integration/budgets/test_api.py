@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
 
@@ -97,6 +98,18 @@ def pending_of(api: httpx.Client, session_id: str) -> list[str]:
 def exhausted_in_history(api: httpx.Client, path: str) -> dict[str, Any] | None:
     detail: dict[str, Any] = api.get(path).json()
     return detail if any(status["exhausted"] for status in detail["history"]) else None
+
+
+def test_of_changes_at_once_none_is_lost_and_a_deleted_budget_stays_so(api: httpx.Client) -> None:
+    name = agent()
+    path = f"/v1/budgets/{api.post('/v1/budgets', json=definition(name)).json()['budget_id']}"
+    with ThreadPoolExecutor(8) as threads:
+        changes = [threads.submit(api.put, path, json=definition(name, limit=str(2000 + n))) for n in range(7)]
+        assert sorted(each.result().json()["version"] for each in changes) == list(range(2, 9))
+        changes = [threads.submit(api.put, path, json=definition(name, limit=str(3000 + n))) for n in range(7)]
+        assert api.delete(path).status_code == 204
+        assert {each.result().status_code for each in changes} <= {200, 404}
+    assert api.get(path).status_code == 404
 
 
 def test_what_is_wrong_with_a_definition_is_said_at_its_field(api: httpx.Client) -> None:
