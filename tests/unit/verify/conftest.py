@@ -258,7 +258,8 @@ class MemorySource(LedgerSource):
             session_id = str(UUID(bytes=row["session_id"]))
             if row["leaf_index"] < before_leaf and session_id in session_ids and not row["flags"]:
                 numbers = found.setdefault(session_id, {}).setdefault(row["emitter_id"], set())
-                numbers.add(row["sequence"])  # type: ignore[attr-defined]
+                if row["sequence"] is not None:  # groupUniqArray passes over NULL
+                    numbers.add(row["sequence"])  # type: ignore[attr-defined]
         return found
 
     def missing_sequences(self) -> list[tuple[str, str, int]]:
