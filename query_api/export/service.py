@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from procurator.access import Principal
 from procurator.config import Settings
@@ -79,20 +80,31 @@ class Exports:
         self.store.save(job)
 
     def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                self._work()
-            except Stopped:
-                return
-            except (ProcuratorError, OSError) as error:
-                _log.error("exports: %s", error)
-            self._wake.wait(_LOOK_EVERY_S)
-            self._wake.clear()
+        with suppress(Stopped):
+            while not self._stop.is_set():
+                with _logged("exports"):
+                    self._work()
+                self._wake.wait(_LOOK_EVERY_S)
+                self._wake.clear()
 
     def _work(self) -> None:
         for seen in self.store.jobs():
             if seen.status in UNFINISHED:
-                with self.store.lock(seen) as ours:
+                # Each on its own: the oldest is taken first, and would keep the later ones from ever being reached.
+                with _logged(f"export {seen.export_id}"), self.store.lock(seen) as ours:
                     job = self.store.find(seen.export_id)
                     if ours and job is not None and job.status in UNFINISHED:
                         self._worker.run(job)
+
+
+@contextmanager
+def _logged(what: str) -> Iterator[None]:
+    """Log an error, Stopped excepted, and go on: with the only thread every export of everybody would end."""
+    try:
+        yield
+    except Stopped:
+        raise
+    except (ProcuratorError, OSError) as error:
+        _log.error("%s: %s", what, error)
+    except Exception:  # noqa: BLE001 - told above
+        _log.exception(what)

@@ -9,11 +9,12 @@ import pyarrow as pa
 
 from procurator.clickhouse import bound, refusal
 from procurator.config import Settings
-from procurator.errors import Unavailable
+from procurator.errors import ProcuratorError, Unavailable
 from procurator.query_api.export.job import FileFormat
 from procurator.query_api.local import is_local
 from procurator.query_api.queries.base import Parameters, Query
 from procurator.query_api.search.begun import WordsBegun
+from procurator.query_api.search.errors import SearchError
 
 _TIMEOUT_S = 120.0
 _PIECE_BYTES = 1 << 20
@@ -31,6 +32,12 @@ _SETTINGS = {
 #: Some eight times as short: worth what it costs both ends where there is a network between them, and only there.
 _COMPRESSED = {"enable_http_compression": "1", "http_zlib_compression_level": "1"}
 FORMATS = {FileFormat.NDJSON: "JSONEachRow", FileFormat.PARQUET: "Parquet"}
+#: TIMEOUT_EXCEEDED, MEMORY_LIMIT_EXCEEDED, QUERY_WAS_CANCELLED: of a query, and not of a server that is away.
+_EXCEEDED_CODES = frozenset({"159", "241", "394"})
+
+
+class Exceeded(Unavailable):
+    """ClickHouse took a query and did not answer it to the end: the next time may end as this one."""
 
 
 class ExportSource:
@@ -57,18 +64,30 @@ class ExportSource:
     def rows(self, query: Query, format: FileFormat) -> Iterator[Iterator[bytes]]:
         """Give the answer to ``query`` piece by piece.
 
-        Raises Unavailable when ClickHouse does not answer, or not to the end.
+        Raises Unavailable when ClickHouse is away, Exceeded when it took the query and was too slow, met a limit or
+        broke off its answer, SearchError when too many words begin as the query asks.
         """
         sql, parameters = query.to_sql()
-        params = {**bound(self._resolved(parameters)), "default_format": FORMATS[format]}  # type: ignore[arg-type]
+        is_answering = False
         try:
+            params = {**bound(self._resolved(parameters)), "default_format": FORMATS[format]}  # type: ignore[arg-type]
             with self._client.stream("POST", self._url, params=params, content=sql.encode()) as response:
                 if response.is_error or "X-ClickHouse-Exception-Code" in response.headers:
                     response.read()
-                    raise refusal(self._url, response) or Unavailable(f"ClickHouse answered {response.status_code}")
+                    raise self._refused(response) or Unavailable(f"ClickHouse answered {response.status_code}")
+                is_answering = True
                 yield _plain(response)
+        except httpx.InvalidURL as error:  # 64 KiB: only words that begin in some way are so many, or so long
+            message = "the words that begin so are too long together: write more of the beginnings"
+            raise SearchError("filter", message, "reimburse*") from error
+        except httpx.ReadTimeout as error:
+            raise Exceeded(f"ClickHouse at {self._url} sent nothing for {_TIMEOUT_S:g} s") from error
         except httpx.TransportError as error:
-            raise Unavailable(f"ClickHouse at {self._url} does not answer: {error or type(error).__name__}") from error
+            why = str(error) or type(error).__name__
+            if is_answering:
+                raise Exceeded(f"ClickHouse at {self._url} broke off its answer: {why}") from error
+            # A proxy whose server is away may accept a connection and cut it: that is an outage too.
+            raise Unavailable(f"ClickHouse at {self._url} does not answer: {why}") from error
 
     def _resolved(self, parameters: Parameters) -> Parameters:
         """Return the parameters, the words in place of each `WordsBegun`."""
@@ -80,9 +99,15 @@ class ExportSource:
         sql, parameters = begun.to_sql()
         params = {**bound(parameters), "default_format": "TSV"}  # type: ignore[arg-type]
         response = self._client.post(self._url, params=params, content=sql.encode())
-        if refused := refusal(self._url, response):
+        if refused := self._refused(response):
             raise refused
         return begun.checked(response.text.split())
+
+    def _refused(self, response: httpx.Response) -> ProcuratorError | None:
+        refused = refusal(self._url, response)
+        if refused and response.headers.get("X-ClickHouse-Exception-Code") in _EXCEEDED_CODES:
+            return Exceeded(str(refused))
+        return refused
 
 
 class _Raw:
@@ -118,5 +143,5 @@ def _next(stream: Any) -> bytes:
     try:
         piece: bytes = stream.read(_PIECE_BYTES)
     except OSError as error:  # cut short; what the connection itself raises comes as it is
-        raise Unavailable(f"ClickHouse broke off its answer: {error}") from error
+        raise Exceeded(f"ClickHouse broke off its answer: {error}") from error
     return piece

@@ -1,5 +1,6 @@
 """IO: works on one export, from wherever it stands, to its end."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 
@@ -11,14 +12,20 @@ from procurator.errors import Fatal, ProcuratorError, Unavailable, UserError
 from procurator.query_api.export.files import write_file
 from procurator.query_api.export.job import MANIFEST_FILE, SESSIONS_FILE, ExportStatus, FileFormat, Job
 from procurator.query_api.export.snapshot import PART_POLICY, Part, PartPolicy, extent, parts
-from procurator.query_api.export.source import ExportSource
+from procurator.query_api.export.source import Exceeded, ExportSource
 from procurator.query_api.export.store import JobStore
 from procurator.query_api.queries.export import SnapshotEntries, SnapshotHeads, SnapshotSessions
 from procurator.query_api.search import parse
 
+_log = logging.getLogger(__name__)
+
 MANIFEST_FORMAT = "procurator-bulk-export/1"
 _FREE_BYTES_MIN = 512 * 1024 * 1024
 _RETRY_S = 2.0
+#: A query that ClickHouse took and did not answer is asked so often, for each step of a job, with these pauses: other
+#: queries may have held the memory that it lacked. Everybody's exports wait meanwhile, so there is an end to it.
+_TRIES_MAX = 3
+_EXCEEDED_RETRY_S = 15.0
 #: How long the ledger may lag behind the states before an export goes on without what it lacks.
 _BEHIND_S = 10.0
 _LOOK_AGAIN_S = 0.2
@@ -69,6 +76,14 @@ class ExportWorker:
             return job
         except (UserError, Fatal, OSError) as error:
             return self._saved(job, status=ExportStatus.FAILED, message=str(error), completed_at=_now())
+        except Stopped:
+            raise
+        except Exception as error:  # a fault of ours with one job stops no other, nor after a restart
+            if self._wait(0):  # whoever stops us closed the connection meanwhile
+                raise Stopped from error
+            _log.exception("export %s", job.export_id)
+            message = f"internal error ({type(error).__name__}): please report it with the API's log of this export"
+            return self._saved(job, status=ExportStatus.FAILED, message=message, completed_at=_now())
 
     def _take_snapshot(self, job: Job) -> Job:
         """Fix which sessions, as they are, and where the ledger of each log ends. What comes later is not in it."""
@@ -140,14 +155,25 @@ class ExportWorker:
         return self._saved(job.with_file(file), status=ExportStatus.COMPLETED, completed_at=completed_at)
 
     def _patiently(self, job: Job, step: Callable[[Job], Job]) -> Job:
-        """Do a step, again and again while ClickHouse is away."""
+        """Do a step, again and again while ClickHouse is away; UserError when it is there and cannot answer."""
+        exceeded = 0
         while True:
             try:
                 self._check(job)
                 return step(job)
             except Unavailable as error:
+                if self._wait(0):
+                    raise Stopped from error
+                retry_s = _RETRY_S
+                if isinstance(error, Exceeded):
+                    retry_s, exceeded = _EXCEEDED_RETRY_S, exceeded + 1
+                    if exceeded == _TRIES_MAX:
+                        advice = "narrow the filter, for example by started>=2026-11-01, or have its limits raised"
+                        raise UserError(
+                            f"ClickHouse did not answer in {_TRIES_MAX} tries: {advice}; {error}"
+                        ) from error
                 job = self._saved(job, message=f"waiting: {error}")
-                if self._wait(_RETRY_S):
+                if self._wait(retry_s):
                     raise Stopped from error
 
     def _guarded(self, job: Job, pieces: Iterator[bytes]) -> Iterator[bytes]:

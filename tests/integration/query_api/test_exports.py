@@ -328,3 +328,19 @@ def test_a_job_is_cancelled_and_leaves_no_file(client: TestClient, reader_settin
     if found is not None:  # it was not over yet, so it is shown as cancelled
         finished(client, export_id, "CANCELLED")
         assert not store.files(found).exists()
+
+
+def test_beginnings_of_too_many_words_fail_their_job_and_no_other(
+    client: TestClient, ledger: Any, new_runtime: Callable[..., Any]
+) -> None:
+    beginnings = ("pro", "con", "res", "int")
+    run = new_runtime(org_id=f"export-{uuid4().hex[:8]}")
+    words = " ".join(f"{beginning}{number:020}" for beginning in beginnings for number in range(950))
+    ledger.add(run.start(), run.turn(0, words), run.end())
+    ledger.publish(run.session_id)
+    failed = finished(client, begin(client, filter=" ".join(f"{beginning}*" for beginning in beginnings)), "FAILED")
+    assert failed["message"] == (
+        "the words that begin so are too long together: write more of the beginnings; for example reimburse*"
+    )
+    done = finished(client, begin(client, filter=f"org:{run.org_id} pro00000000000000000001*"))
+    assert done["events_done"] == 3
