@@ -23,6 +23,8 @@ Position = dict[str, int]
 Offsets = dict[str, int]
 
 LOOK_EVERY_S = 0.1
+#: Who has waited for long looks less often, after a tenth of that time, but at least so often.
+LOOK_S_MAX = 1.0
 
 
 class Past(Protocol[R]):
@@ -43,6 +45,7 @@ async def catch_up(
     The caller moves ``position`` on over what it was given. ``starts`` is None while nothing is read from Kafka: then
     the past is all there is, and it is looked at again and again. An empty page says that it was.
     """
+    waited_s = 0.0
     while True:
         begin = starts()
         heads = None if begin is None else await past.heads(begin)
@@ -51,8 +54,12 @@ async def catch_up(
         now = starts()
         if not more and heads is not None and now is not None and _meets(heads, now):
             return
-        if not page:
-            await asyncio.sleep(look_every_s)
+        if page:
+            waited_s = 0.0
+            continue
+        pause_s = max(look_every_s, min(waited_s / 10, LOOK_S_MAX))
+        await asyncio.sleep(pause_s)
+        waited_s += pause_s
 
 
 def _meets(heads: Offsets, starts: Offsets) -> bool:

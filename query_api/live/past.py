@@ -39,14 +39,15 @@ class SessionPast:
 
 
 class ListPast:
-    """The latest states of the sessions in scope."""
+    """The latest states of the sessions in scope. ``reached`` is this process's, see `_state_heads`."""
 
-    def __init__(self, store: Store, scope: Scope) -> None:
+    def __init__(self, store: Store, scope: Scope, reached: Offsets) -> None:
         self._store = store
         self._scope = scope
+        self._reached = reached
 
     async def heads(self, starts: Offsets) -> Offsets:
-        return await _heads(self._store, StateHeads(scope=_EVERYWHERE, logs=tuple(starts)))
+        return await _state_heads(self._store, self._reached, starts)
 
     async def page(self, position: Position) -> tuple[list[Row], bool]:
         rows = await self._store.rows(StatesAfter(scope=self._scope, places=tuple(sorted(position.items()))))
@@ -57,12 +58,24 @@ class ListPast:
         return await self._store.rows(NewestStates(scope=self._scope, search=search, limit=limit))
 
 
-async def table_heads(store: Store, event_logs: Iterable[str], state_logs: Iterable[str]) -> Offsets:
+async def table_heads(store: Store, reached: Offsets, event_logs: Iterable[str], state_logs: Iterable[str]) -> Offsets:
     """Return up to where the ledger and the table of sessions have each of these logs."""
     # From beyond any offset: the rows of the heads say enough, and no entry is counted.
     starts = tuple((log_id, 2**63 - 1) for log_id in event_logs)
     events = await _heads(store, LedgerHeads(scope=_EVERYWHERE, starts=starts))
-    return events | await _heads(store, StateHeads(scope=_EVERYWHERE, logs=tuple(state_logs)))
+    return events | await _state_heads(store, reached, state_logs)
+
+
+async def _state_heads(store: Store, reached: Offsets, logs: Iterable[str]) -> Offsets:
+    """Return up to where the table of sessions has, or once had, each of these logs, and note it in ``reached``.
+
+    A purge may take the row with the highest offset, and the tombstone makes none: the table's own head falls, though
+    everything before it was there, and a ring that begins at it would not be met until the partition's next state.
+    """
+    wanted = tuple(logs)
+    for log_id, head in (await _heads(store, StateHeads(scope=_EVERYWHERE, logs=wanted))).items():
+        reached[log_id] = max(head, reached.get(log_id, 0))
+    return {log_id: reached[log_id] for log_id in wanted if log_id in reached}
 
 
 async def _heads(store: Store, query: Query) -> Offsets:

@@ -10,6 +10,7 @@ from procurator.config import Settings
 from procurator.query_api.current import CurrentSessions
 from procurator.query_api.live import list_stream, session_stream
 from procurator.query_api.live.feed import Feed
+from procurator.query_api.live.follow import Offsets
 from procurator.query_api.live.hub import Hub
 from procurator.query_api.live.list_stream import ListStream
 from procurator.query_api.live.past import ListPast, SessionPast, table_heads
@@ -41,7 +42,10 @@ class Live:
         self._sessions = sessions
         self._views = Views(registry, item)
         self.hub = Hub(self._views.show, on_slow=on_slow)
-        self._feed = Feed(settings.kafka_bootstrap_servers, self._views, self.hub, partial(table_heads, store))
+        #: Where the table of sessions has been seen to be: the feed notes where it opens, streams where they look.
+        self._reached: Offsets = {}
+        heads = partial(table_heads, store, self._reached)
+        self._feed = Feed(settings.kafka_bootstrap_servers, self._views, self.hub, heads)
         self._seal = Seal(settings.admin_key.get_secret_value())
         self._streams = 0
         self._ending: asyncio.TimerHandle | None = None
@@ -73,7 +77,7 @@ class Live:
     def sessions(self, scope: Scope, asked: SessionFilter, last_id: str | None, backfill: int) -> AsyncIterator[bytes]:
         """Return the stream of the list after ``last_id``, or of its newest sessions first. Raises BadResumeId."""
         position = None if last_id is None else self._seal.open(list_stream.stream_name(asked), last_id)
-        past = ListPast(self._store, scope)
+        past = ListPast(self._store, scope, self._reached)
         stream = ListStream(self.hub, past, self._views, self._seal, scope, asked, position, backfill)
         return self._counted(stream.frames())
 

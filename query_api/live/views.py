@@ -4,6 +4,7 @@ Pure but for schemas: the feed has met a record's schema before the record comes
 """
 
 import base64
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -14,8 +15,8 @@ import orjson
 from procurator import events
 from procurator.avro_json import converter
 from procurator.avro_schemas.codec import Decoder, load_schema
-from procurator.clock import to_rfc3339
-from procurator.errors import Rejected
+from procurator.clock import from_us, to_rfc3339
+from procurator.errors import Rejected, Unavailable
 from procurator.query_api import entries
 from procurator.query_api.live.records import DELTA, EVENT, STATE, LiveRecord, Shown
 from procurator.query_api.models.records import Entry
@@ -24,8 +25,12 @@ from procurator.query_api.queries.base import Row
 from procurator.registry import Registry
 from procurator.topics import SESSION_DELTAS, SESSION_EVENTS, SESSION_STATE
 
+_log = logging.getLogger(__name__)
+
 _ENTRY_FIELDS = tuple(Entry.model_fields)
-_DELTA_FIELDS = ("session_id", "turn_index", "delta_index", "kind", "text")
+_DELTA_FIELDS = ("session_id", "turn_index", "delta_index", "kind", "text", "occurred_at")
+#: What a filter of the list compares as a time.
+_STATE_TIMES = ("started_at", "completed_at")
 
 
 class Views:
@@ -40,9 +45,13 @@ class Views:
         self.decoders = {kind: Decoder(schema, registry.fetch) for kind, schema in schemas.items()}
         self._event_to_json = converter(schemas[EVENT].text)
         self._state_to_json = converter(schemas[STATE].text)
+        self._delta_to_json = converter(schemas[DELTA].text)
 
     def show(self, record: LiveRecord) -> Shown | None:
-        """Return what is in a record, None when it is rejected: the ledger has it as an entry of no session."""
+        """Return what is in a record, None when it is rejected: the ledger has it as an entry of no session.
+
+        Raises Unavailable, and nothing else whatever the record holds: it is shown to everybody who listens.
+        """
         try:
             match record.kind:
                 case "event":
@@ -52,6 +61,14 @@ class Views:
                 case _:
                     return self._delta(record)
         except Rejected:
+            return None
+        except Unavailable:
+            raise
+        # Whatever else a record trips us over on (times of no calendar, numbers of no JSON), it is passed over: raised,
+        # it would end the stream of each who listens, again whenever they connect again, and the feed for everybody.
+        except Exception as error:  # noqa: BLE001 - see above
+            place = f"{record.kind} at offset {record.offset} of log {record.log_id}"
+            _log.warning("live: %s is not shown: %s", place, type(error).__name__)  # its message may quote the record
             return None
 
     def entry(self, row: Row) -> bytes:
@@ -89,13 +106,16 @@ class Views:
 
     def _state(self, record: LiveRecord) -> Shown:
         state = self.decoders[STATE].decode(record.value)
+        for name in _STATE_TIMES:
+            from_us(state[name] or 0)  # raises here, once, what each listener's filter would raise
         data = self.session(self._state_to_json(state))
         return Shown(state["org_id"], state["owner_team_id"], data, "", None, state)
 
     def _delta(self, record: LiveRecord) -> Shown:
         delta = self.decoders[DELTA].decode(record.value)
-        shown = {name: delta[name] for name in _DELTA_FIELDS} | {"occurred_at": to_rfc3339(delta["occurred_at"])}
-        return Shown(delta["org_id"], delta["owner_team_id"], orjson.dumps(shown), "", delta["turn_index"], delta)
+        shown = self._delta_to_json(delta)
+        data = orjson.dumps({name: shown[name] for name in _DELTA_FIELDS})
+        return Shown(delta["org_id"], delta["owner_team_id"], data, "", delta["turn_index"], delta)
 
 
 def now() -> datetime:

@@ -101,7 +101,7 @@ class LedgerHeads(Query):
 
 @dataclass(frozen=True, kw_only=True)
 class StateHeads(Query):
-    """Up to where the table of sessions has the state topic: rows of log_id, next_offset."""
+    """Up to where the table of sessions has the state topic: rows of log_id, next_offset. A purge lets it fall."""
 
     logs: tuple[str, ...]
 

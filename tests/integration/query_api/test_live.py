@@ -7,7 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -17,6 +17,7 @@ import pytest
 from confluent_kafka import Producer
 
 from procurator.avro_schemas.codec import load_schema
+from procurator.clickhouse import ClickHouse
 from procurator.clock import now_us
 from procurator.deploy.embedded.stack import Stack
 from procurator.events import NAMESPACE
@@ -97,7 +98,7 @@ class Agent:
     def turn(self, index: int, content: str) -> None:
         self.say("TurnRecorded", turn_index=index, role="ASSISTANT", content=content)
 
-    def delta(self, turn_index: int, delta_index: int, text: str) -> None:
+    def delta(self, turn_index: int, delta_index: int, text: str, occurred_at: int | None = None) -> None:
         piece = {
             "session_id": self.session_id,
             "emitter_id": "live-test",
@@ -108,7 +109,7 @@ class Agent:
             "delta_index": delta_index,
             "kind": "CONTENT",
             "text": text,
-            "occurred_at": now_us(),
+            "occurred_at": now_us() if occurred_at is None else occurred_at,
         }
         self.publisher.send(SESSION_DELTAS, piece)
 
@@ -257,6 +258,18 @@ async def test_what_the_sdk_streams_is_shown_while_it_is_written(api: Api, stack
             )
 
 
+async def test_a_piece_with_a_time_of_no_calendar_breaks_no_stream(api: Api, new_agent: Callable[..., Agent]) -> None:
+    agent = new_agent()
+    agent.start()
+    await api.known(agent.session_id)
+    async with api.stream(f"/v1/sessions/{agent.session_id}/stream") as heard:
+        await take(heard, lambda one: one.name == "event")
+        agent.delta(0, 0, "Hel", occurred_at=now_us() * 1000)  # of a clock in nanoseconds
+        agent.delta(0, 1, "lo")
+        pieces = await take(heard, lambda one: one.name == "delta" and one.data["delta_index"] == 1)
+    assert "".join(one.data["text"] for one in pieces if one.name == "delta") == "Hello"
+
+
 async def test_a_stream_outlives_kafka(api: Api, stack: Stack, new_agent: Callable[..., Agent]) -> None:
     agent = new_agent()
     agent.start()
@@ -398,6 +411,40 @@ async def test_a_backfill_is_the_newest_sessions_and_what_follows_is_told_once(
     async with api.stream("/v1/stream", ready.id, q=f"org:{org_id} status:RUNNING", backfill="2") as heard:
         resumed = await take(heard, lambda one: one.name == "ready")
     assert all(one.name != "state" for one in resumed), "who resumes is told what changed, and nothing else"
+
+
+async def test_a_list_goes_live_after_a_purge_of_the_last_state_of_a_partition(
+    api: Api, stack: Stack, new_agent: Callable[..., Agent]
+) -> None:
+    agent = new_agent(org_id=f"live-{uuid4().hex[:8]}")
+    agent.start()
+    await api.known(agent.session_id)
+    await asyncio.to_thread(stack.restart, "api", signal.SIGTERM)  # its feed begins at the table's heads anew
+    with closing(ClickHouse(stack.clickhouse_url, "admin", stack.admin_key, "procurator")) as clickhouse:
+
+        def heads() -> list[tuple[Any, ...]]:
+            sql = "SELECT state_log_id, max(state_offset) AS head FROM sessions GROUP BY state_log_id"
+            return clickhouse.rows(f"{sql} ORDER BY 1")
+
+        query = {"q": f"org:{agent.org_id}", "backfill": "5"}
+        async with api.stream("/v1/stream", **query) as heard:
+            [*_, ready] = await take(heard, lambda one: one.name == "ready")
+            before = heads()
+            # What a purge does to the table; its tombstone makes no row.
+            clickhouse.execute(
+                f"ALTER TABLE sessions DELETE WHERE session_id = '{agent.session_id}' SETTINGS mutations_sync = 2"
+            )
+            assert heads() != before, "another session's state came after this one's, so that nothing is tested"
+            async with (
+                api.stream("/v1/stream", **query) as new,
+                api.stream("/v1/stream", ready.id, **query) as resumed,
+            ):
+                for later in (new, resumed):
+                    assert [one.name for one in await take(later, lambda one: one.name == "ready")] == ["ready"]
+                agent.end()  # published anew: the row is back, and the next test finds the table whole
+                for stream in (heard, new, resumed):
+                    [*_, state] = await take(stream, lambda one: one.name == "state")
+                    assert (state.data["session_id"], state.data["status"]) == (agent.session_id, "COMPLETED")
 
 
 async def test_a_slow_listener_is_dropped_with_a_reason_and_resumes(
