@@ -87,11 +87,26 @@ class Broker:
             return HEADER.pack(MAGIC, registry.schema_id(schema))
 
     def header_of_text(self, text: str) -> bytes:
-        """Do as `header_of` for a schema's JSON. Raises UserError when it is none."""
+        """Do as `header_of` for the JSON of another version's schema.
+
+        Raises UserError when that is to blame: it is no schema, or not in a registry that has ours; else Unavailable.
+        """
         try:
-            return self.header_of(parse_schema(text))
+            schema = parse_schema(text)
         except ValueError as error:
-            raise UserError(f"the events on disk name {error}") from None
+            raise UserError(f"its schema cannot be read: {error}") from None
+        try:
+            return self.header_of(schema)
+        except UserError as error:
+            self._ask_for_ours()
+            raise UserError(f"another version wrote it, whose schema must be registered: {error}") from None
+
+    def _ask_for_ours(self) -> None:
+        """Raise Unavailable when the registry, which had our own schema, has lost it, or refuses whatever is asked."""
+        try:
+            self.header_of(load_schema(SESSION_EVENTS.schema))
+        except UserError as error:
+            raise Unavailable(str(error)) from None
 
     def send(self, key: bytes, body: bytes, header: bytes | None = None) -> None:
         """Take one record without its header. Raises BufferError when there is no room."""

@@ -290,13 +290,11 @@ class Procurator:
 
     def _forked(self) -> None:
         """Begin anew in a forked child, as another emitter: the parent goes on counting."""
-        link, self._link = self._link, None
+        self._link = None  # `link` has forgotten it.
         self._lock = threading.Lock()
         self.emitter_id = f"{self.emitter_id[:64]}-fork-{random_16().hex()}"
         if self._finalizer is not None:
             self._finalizer.detach()
-        if link is not None:
-            link.forget()
 
     def _opened(self, session: Session, controlled: bool) -> None:
         self._connected().opened(session, controlled)

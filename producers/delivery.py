@@ -23,14 +23,14 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from procurator.avro_schemas.codec import load_schema
-from procurator.errors import ProcuratorError, Unavailable
+from procurator.errors import Unavailable, UserError
 from procurator.producers.broker import Broker
 from procurator.producers.connection import STALL_S, Connection
 from procurator.producers.errors import DeliveryFailed, FailedEvent
-from procurator.producers.frames import Record
+from procurator.producers.frames import Record, Scan
 from procurator.producers.outbox import Outbox, QueuePolicy
 from procurator.producers.replay import Replay
-from procurator.producers.spool import Spool, SpoolFailed
+from procurator.producers.spool import Segment, Spool, SpoolFailed
 from procurator.topics import SESSION_EVENTS
 
 log = logging.getLogger(__name__)
@@ -70,6 +70,7 @@ class Delivery:
         #: The keeper found nothing to do: the next event wakes it.
         self._asleep = False
         self._disk_at_s = 0.0
+        self._read_at_s = 0.0
         self._adopt_at_s = 0.0
         self._refused: list[FailedEvent] = []
         self._refused_count = 0
@@ -294,25 +295,42 @@ class Delivery:
 
     def _catch_up_from(self, spool: Spool, broker: Broker) -> bool:
         """Send the oldest segment, if there is one, step by step; return whether there was one."""
-        try:
-            if self._replay is None:
-                segment = spool.oldest()
-                if segment is None:
-                    return False
-                # What it was given before is older, and if taken back would be mixed with the segment's events.
-                if not broker.drain(_DRAIN_S) or broker.returned:
-                    return True
-                found = spool.read(segment)
-                self._replay = Replay(segment, found, self._header(broker, found.head.schema if found.head else None))
-            replay = self._replay
-            if replay.go_on(broker, _DRAIN_S):
-                self._replay = None
-                spool.remove(replay.segment, replay.found)
-                if not replay.segment.adopted:
-                    self.spooled = 0 if spool.empty else self.spooled - len(replay.found.records)
-        except ProcuratorError as error:
-            self._step_aside(broker, str(error))
+        if self._replay is None:
+            segment = spool.oldest()
+            if segment is None:
+                return False
+            # What it was given before is older, and if taken back would be mixed with the segment's events.
+            if time.monotonic() < self._read_at_s or not broker.drain(_DRAIN_S) or broker.returned:
+                return True
+            self._begin(spool, segment, broker)
+        replay = self._replay
+        if replay is not None and replay.go_on(broker, _DRAIN_S):
+            self._replay = None
+            spool.remove(replay.segment, replay.found)
+            self._count_sent(spool, replay.segment, replay.found)
         return True
+
+    def _begin(self, spool: Spool, segment: Segment, broker: Broker) -> None:
+        """Read a segment that is to be sent; what is wrong with one is no reason to keep back all that others hold."""
+        try:
+            found = spool.read(segment)
+        except SpoolFailed:
+            if segment.adopted:
+                spool.let_go(segment)  # The next look at what may be adopted finds it again.
+            else:  # What this process wrote later must not come before it.
+                self._read_at_s = time.monotonic() + _DISK_AGAIN_S
+            return
+        try:
+            self._replay = Replay(segment, found, self._header(broker, found.head.schema if found.head else None))
+        except UserError as error:
+            spool.refuse(segment, str(error))
+            self._count_sent(spool, segment, found)
+        except Unavailable as error:
+            self._step_aside(broker, str(error))
+
+    def _count_sent(self, spool: Spool, segment: Segment, found: Scan) -> None:
+        if not segment.adopted:
+            self.spooled = 0 if spool.empty else self.spooled - len(found.records)
 
     def _header(self, broker: Broker, schema: str | None) -> bytes:
         own = load_schema(SESSION_EVENTS.schema).text

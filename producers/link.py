@@ -1,6 +1,7 @@
 """IO: the way from a process's sessions to their transport: encoding, and the one thread that keeps them."""
 
 import logging
+import os
 import threading
 import time
 import weakref
@@ -176,3 +177,12 @@ class Link:
 def _finish_all() -> None:
     for link in list(_open):
         link.finish()
+
+
+def _after_fork() -> None:
+    """Forget the parent's links in a forked child; no Procurator holds those any more that were finishing."""
+    for link in list(_open):
+        link.forget()
+
+
+os.register_at_fork(after_in_child=_after_fork)

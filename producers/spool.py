@@ -4,11 +4,12 @@
 
     <spool>/<cluster>/<writer>/lock            held (flock) by the process that owns the folder
     <spool>/<cluster>/<writer>/50000001.seg    segments in the order of their events, see `frames`
-    <spool>/<cluster>/corrupt/…                what could not be read, kept for people
+    <spool>/<cluster>/corrupt/…                what is corrupt, or cannot be sent: kept for people
 
 `append` returns once the disk has everything (one fdatasync a group). A folder whose lock nobody holds belonged to a
 process that died: whoever finds it adopts it. A segment is removed only after Kafka has confirmed every event in it; a
-process that dies in between leaves it to be sent again, and the ledger counts the repeats nowhere.
+process that dies in between leaves it to be sent again, and the ledger counts the repeats nowhere. A segment that the
+disk does not give, move or remove stays where it is; nothing waits for it but what its living writer wrote later.
 """
 
 import fcntl
@@ -36,7 +37,10 @@ _MIDDLE = 50_000_000
 
 
 class SpoolFailed(OSError):
-    """The disk did not take a group of events; none of it is kept. The message says why."""
+    """The disk did not take a group of events, none of which is kept, or did not give a segment, which stays.
+
+    The message says why.
+    """
 
 
 @dataclass(slots=True)
@@ -64,6 +68,9 @@ class Spool:
         self._folder: Path | None = None
         self._file: int | None = None
         self._first = self._last = _MIDDLE
+        #: Files that were sent and could be neither moved nor removed: the next process may try again.
+        self._sent: set[Path] = set()
+        self._told: set[str] = set()
         self.bytes = 0
 
     @property
@@ -122,20 +129,44 @@ class Spool:
         return self._segments[0]
 
     def read(self, segment: Segment) -> Scan:
-        """Return what the oldest segment holds; what cannot be read of it is put aside when it is removed."""
+        """Return what the oldest segment holds; what is corrupt of it is put aside when it is removed.
+
+        Raises SpoolFailed when the disk does not give it, which may pass: that says nothing about what it holds.
+        """
         try:
             return scan(segment.path.read_bytes())
+        except FileNotFoundError:
+            self._say(f"{segment.path} is gone, and with it its events: nobody but this SDK should remove files there")
+            return Scan(None, [], 0, None)
         except OSError as error:
-            return Scan(None, [], 0, error.strerror or str(error))
+            why = f"{segment.path} cannot be read ({error.strerror or error})"
+            self._say(f"{why}: it is kept and tried again; see to the disk, or to how many files this process has open")
+            raise SpoolFailed(why) from error
 
     def remove(self, segment: Segment, found: Scan) -> None:
-        """Forget a segment, whose whole frames Kafka has confirmed; keep the rest of a corrupt one aside."""
+        """Forget a segment, whose whole frames Kafka has confirmed; keep the rest of a corrupt one aside.
+
+        Where the disk lets neither be done the file stays, and this process does not send it again.
+        """
+        if found.problem is not None:
+            delivered = f"the {len(found.records)} events before are delivered"
+            what = f"is corrupt from byte {found.end} on ({found.problem}): {delivered}"
+            gone = self._put_aside(segment, what, "the rest is kept in")
+        else:
+            gone = _removed(segment.path)
+        if not gone:
+            self._sent.add(segment.path)
+        self.let_go(segment)
+
+    def refuse(self, segment: Segment, why: str) -> None:
+        """Put a segment aside of which nothing can be sent before somebody has mended ``why``; else `let_go`."""
+        self._put_aside(segment, f"cannot be sent: {why}", "once that is mended, move it back there from")
+        self.let_go(segment)
+
+    def let_go(self, segment: Segment) -> None:
+        """Forget a segment; if it is still there and was adopted, a later `adopt` finds it, here or elsewhere."""
         self._segments.remove(segment)  # The oldest no more, if others were adopted meanwhile.
         self.bytes -= segment.size
-        if found.problem is not None:
-            self._put_aside(segment, found)
-        with suppress(OSError):
-            segment.path.unlink(missing_ok=True)
         folder = segment.path.parent
         if folder != self._folder and not any(other.path.parent == folder for other in self._segments):
             self._leave(folder)
@@ -147,7 +178,9 @@ class Spool:
         with suppress(OSError):  # No spool, or one that cannot be read: nothing to adopt.
             for folder in sorted(self._root.iterdir()):
                 if folder.name != _CORRUPT and folder not in self._locks and self._lock(folder):
-                    segments = _segments(folder)
+                    segments = []
+                    with suppress(OSError):  # It is tried again, as long as nobody holds its lock.
+                        segments = [segment for segment in _segments(folder) if segment.path not in self._sent]
                     found += segments
                     if not segments:
                         self._leave(folder)
@@ -159,10 +192,7 @@ class Spool:
         """Let go of everything; what is still on disk is for the next process."""
         self.seal()
         for folder in list(self._locks):
-            if any(segment.path.parent == folder for segment in self._segments):
-                os.close(self._locks.pop(folder))
-            else:
-                self._leave(folder)
+            self._leave(folder)
 
     def forget(self) -> None:
         """Close without a change on disk: in a forked child, whose parent owns all this."""
@@ -213,17 +243,23 @@ class Spool:
         segment.size += len(data)
         self.bytes += len(data)
 
-    def _put_aside(self, segment: Segment, found: Scan) -> None:
+    def _put_aside(self, segment: Segment, what: str, then: str) -> bool:
+        """Move a segment to where people find it; return whether it could be. ``then`` goes before that place."""
         place = self._root / _CORRUPT / f"{segment.path.parent.name}-{segment.path.name}"
         try:
             place.parent.mkdir(mode=0o700, exist_ok=True)
             os.replace(segment.path, place)
         except OSError as error:
-            place = Path(f"nowhere ({error.strerror})")
-        log.error(
-            "spool: %s is corrupt from byte %d on (%s): the %d events before are delivered, the rest is kept in %s",
-            *(segment.path, found.end, found.problem, len(found.records), place),
-        )
+            self._say(f"{segment.path} {what}; it stays there, since it cannot be moved to {place}: {error.strerror}")
+            return False
+        self._say(f"{segment.path} {what}, {then} {place}")
+        return True
+
+    def _say(self, message: str) -> None:
+        """Log it once: what fails is tried again and again."""
+        if message not in self._told:
+            self._told.add(message)
+            log.error("spool: %s", message)
 
     def _lock(self, folder: Path) -> bool:
         try:
@@ -239,11 +275,12 @@ class Spool:
         return True
 
     def _leave(self, folder: Path) -> None:
-        """Remove a folder that holds nothing, and its lock last: who waits for that finds nothing."""
+        """Let go of a folder. One that holds nothing is removed, its lock last: who waits for that finds nothing."""
         lock = self._locks.pop(folder, None)
         with suppress(OSError):
-            (folder / _LOCK).unlink()
-            folder.rmdir()
+            if not _segments(folder):
+                (folder / _LOCK).unlink()
+                folder.rmdir()
         if folder == self._folder:
             self._folder, self._first, self._last = None, _MIDDLE, _MIDDLE
         if lock is not None:
@@ -253,6 +290,14 @@ class Spool:
 def _segments(folder: Path) -> list[Segment]:
     paths = sorted(path for path in folder.iterdir() if path.suffix == _SUFFIX)
     return [Segment(path, path.stat().st_size, adopted=True) for path in paths]
+
+
+def _removed(path: Path) -> bool:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True
 
 
 def _sync(file: int) -> None:

@@ -1,5 +1,6 @@
 """Events while there is no Kafka: on disk, in order, durable when asked; and when there is no disk either."""
 
+import errno
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,7 +9,8 @@ from typing import cast
 
 import pytest
 
-from procurator.errors import Backpressure, Unavailable, UserError
+from procurator.avro_schemas.codec import Schema, load_schema
+from procurator.errors import Backpressure, ProcuratorError, Unavailable, UserError
 from procurator.producers.broker import Broker
 from procurator.producers.delivery import Delivery
 from procurator.producers.errors import DeliveryFailed, Dropped, Unconfirmed
@@ -130,6 +132,161 @@ def test_events_given_back_before_a_replay_are_not_taken_for_its_own(tmp_path: P
     delivery.serve()
     delivery.close()
     assert on_disk(tmp_path) == [(b"key", b"older"), (b"key", b"newer")]
+
+
+class Taking(Silent):
+    """Stands for a broker that confirms at once, and a registry that knows the schemas in ``known``."""
+
+    def __init__(self, known: dict[str, bytes | ProcuratorError]) -> None:
+        super().__init__()
+        self.known = known
+        self.recalled = 0
+
+    @property
+    def outstanding(self) -> int:
+        return 0
+
+    def drain(self, _wait_s: float) -> bool:
+        return True
+
+    def recall(self) -> list[Record]:
+        self.recalled += 1
+        return []
+
+    def header_of_text(self, text: str) -> bytes:
+        answer = self.known[text]
+        if isinstance(answer, ProcuratorError):
+            raise answer
+        return answer
+
+
+def left(folder: Path, head: Head, *records: Record) -> None:
+    """Be a process that died with events on disk."""
+    dead = Spool(folder, head, 1 << 20)
+    dead.append(records)
+    dead.close()
+
+
+OWN = Head(schema=load_schema("session_event").text, cluster=HEAD.cluster)
+
+
+def test_a_segment_whose_schema_the_registry_lacks_is_put_aside_and_keeps_nothing_else_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lacking = UserError("procurator.v1.SessionEvent is not in the registry: run `procurator setup`")
+    broker = Taking({"{}": b"", '"unknown"': lacking})
+    left(tmp_path, Head('"unknown"', HEAD.cluster), (b"key", b"of another version"))
+    left(tmp_path, HEAD, (b"key", b"adopted"))
+    delivery = Delivery(lambda: cast(Broker, broker), QueuePolicy(), Spool(tmp_path, OWN, 1 << 20))
+    delivery.check()
+    delivery.send(b"key", b"ours")
+    served_until(delivery, lambda: (b"key", b"ours") in broker.taken)
+    assert broker.taken == [(b"key", b"adopted"), (b"key", b"ours")]
+    assert (broker.recalled, delivery._connection.away) == (0, None)
+    (kept,) = tmp_path.rglob("corrupt/*.seg")
+    assert scan(kept.read_bytes()).records == [(b"key", b"of another version")]
+    (line,) = caplog.messages
+    assert "cannot be sent: procurator.v1.SessionEvent is not in the registry: run `procurator setup`" in line
+    assert line.endswith(str(kept))
+    delivery.close()
+
+
+def test_a_registry_that_is_away_is_no_fault_of_the_segment(tmp_path: Path) -> None:
+    broker = Taking({"{}": Unavailable("schema registry does not answer")})
+    left(tmp_path, HEAD, (b"key", b"adopted"))
+    delivery = Delivery(lambda: cast(Broker, broker), QueuePolicy(), Spool(tmp_path, OWN, 1 << 20))
+    delivery.check()
+    served_until(delivery, lambda: broker.recalled > 0)
+    broker.known = {"{}": b""}
+    served_until(delivery, lambda: broker.taken == [(b"key", b"adopted")])
+    served_until(delivery, lambda: not list(tmp_path.rglob("*.seg")))
+    delivery.close()
+
+
+class BadDisk:
+    """Lets no segment whose file is in ``unreadable`` be read, and counts who tries."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.unreadable: set[Path] = set()
+        self.tries = 0
+        read_bytes = Path.read_bytes
+
+        def read(path: Path) -> bytes:
+            if path in self.unreadable:
+                self.tries += 1
+                raise OSError(errno.EIO, "Input/output error")
+            return read_bytes(path)
+
+        monkeypatch.setattr(Path, "read_bytes", read)
+
+
+def test_an_adopted_segment_that_cannot_be_read_is_kept_and_keeps_nothing_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, broker = BadDisk(monkeypatch), Taking({})
+    left(tmp_path, OWN, (b"key", b"adopted"))
+    disk.unreadable = set(tmp_path.rglob("*.seg"))
+    delivery = Delivery(lambda: cast(Broker, broker), QueuePolicy(), Spool(tmp_path, OWN, 1 << 20))
+    delivery.check()
+    delivery.send(b"key", b"ours")
+    served_until(delivery, lambda: broker.taken == [(b"key", b"ours")])
+    for _ in range(100):
+        delivery.serve()
+    assert (disk.tries, broker.recalled) == (1, 0)
+    disk.unreadable.clear()
+    delivery._adopt_at_s = 0.0
+    served_until(delivery, lambda: broker.taken[1:] == [(b"key", b"adopted")])
+    served_until(delivery, lambda: not list(tmp_path.rglob("*.seg")))
+    delivery.close()
+
+
+def test_our_own_segment_that_cannot_be_read_is_waited_for_and_not_reported_delivered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, broker = BadDisk(monkeypatch), Taking({})
+    brokers: list[Callable[[], Broker]] = [away, lambda: cast(Broker, broker)]
+    connect = lambda: brokers.pop(0)()  # noqa: E731
+    delivery = Delivery(connect, QueuePolicy(), Spool(tmp_path, OWN, 1 << 20))
+    delivery.send(b"key", b"older")
+    served_until(delivery, lambda: delivery.spooled == 1)
+    disk.unreadable = set(tmp_path.rglob("*.seg"))
+    delivery.send(b"key", b"newer")
+    served_until(delivery, lambda: disk.tries == 1)
+    receipt = delivery._outbox.ask(safe=False)
+    for _ in range(100):
+        delivery.serve()
+    assert (disk.tries, broker.recalled, broker.taken) == (1, 0, [])
+    assert not receipt.done.is_set()
+    disk.unreadable.clear()
+    delivery._read_at_s = 0.0
+    served_until(delivery, lambda: broker.taken == [(b"key", b"older"), (b"key", b"newer")])
+    served_until(delivery, receipt.done.is_set)
+    assert delivery.spooled == 0
+    delivery.close()
+
+
+def test_only_a_registry_that_has_ours_can_lack_anothers_schema() -> None:
+    text = '{"type": "record", "name": "v0", "fields": []}'
+    registered = [load_schema("session_event").name]
+
+    class Asking(Broker):
+        def __init__(self) -> None: ...
+
+        def header_of(self, schema: Schema) -> bytes:
+            if schema.name not in registered:
+                raise UserError(f"{schema.name} is not in the registry: run `procurator setup`")
+            return schema.name.encode()
+
+    broker = Asking()
+    with pytest.raises(UserError, match=r"another version wrote it, whose schema must be registered: v0 is not in the"):
+        broker.header_of_text(text)
+    with pytest.raises(UserError, match="its schema cannot be read: not an Avro schema"):
+        broker.header_of_text("{}")
+    ours = registered.pop()
+    with pytest.raises(Unavailable, match=f"{ours} is not in the registry"):
+        broker.header_of_text(text)
+    registered.append("v0")
+    assert broker.header_of_text(text) == b"v0"
 
 
 def served_until(delivery: Delivery, condition: Callable[[], bool]) -> None:

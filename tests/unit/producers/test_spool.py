@@ -202,6 +202,140 @@ def test_what_cannot_be_read_at_all_is_put_aside_too(
     assert "it does not begin as a segment does" in caplog.text
 
 
+def left_by_a_dead_writer(make: Callable[..., Spool], tmp_path: Path, records: list[Record]) -> Path:
+    dead = make()
+    dead.append(records)
+    dead.close()
+    (path,) = tmp_path.rglob("*.seg")
+    return path
+
+
+def test_what_cannot_be_read_for_now_says_nothing_about_the_segment_which_stays(
+    make: Callable[..., Spool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = left_by_a_dead_writer(make, tmp_path, some(0, 3))
+    spool = make()
+
+    def too_many_files(path: Path) -> bytes:
+        raise OSError(errno.EMFILE, "Too many open files", str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", too_many_files)
+        for _ in range(2):
+            assert spool.adopt() == 1
+            segment = spool.oldest()
+            assert segment is not None
+            with pytest.raises(SpoolFailed, match=r"1\.seg cannot be read \(Too many open files\)"):
+                spool.read(segment)
+            spool.let_go(segment)
+    (line,) = caplog.messages
+    assert f"{path} cannot be read (Too many open files): it is kept and tried again" in line
+    assert spool.bytes == 0
+    assert spool.adopt() == 1
+    assert drain(spool) == some(0, 3)
+
+
+def test_a_folder_that_cannot_be_listed_for_now_is_adopted_later(
+    make: Callable[..., Spool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left_by_a_dead_writer(make, tmp_path, some(0, 3))
+    spool = make()
+
+    def too_many_files(folder: Path) -> Any:
+        raise OSError(errno.EMFILE, "Too many open files", str(folder))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "_segments", too_many_files)
+        assert spool.adopt() == 0
+    assert spool.adopt() == 1
+    assert drain(spool) == some(0, 3)
+
+
+def test_what_somebody_removed_is_told_and_keeps_nothing_back(
+    make: Callable[..., Spool], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = left_by_a_dead_writer(make, tmp_path, some(0, 3))
+    spool = make()
+    spool.adopt()
+    path.unlink()
+    assert drain(spool) == []
+    assert f"{path} is gone, and with it its events" in caplog.text
+
+
+def test_a_corrupt_segment_that_cannot_be_put_aside_stays_and_is_left_to_the_next_process(
+    make: Callable[..., Spool], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = left_by_a_dead_writer(make, tmp_path, some(0, 10))
+    data = path.read_bytes()[:-1]
+    path.write_bytes(data)
+    in_the_way = path.parent.parent / "corrupt"
+    in_the_way.write_text("a file where a folder belongs")
+    spool = make()
+    spool.adopt()
+    assert drain(spool) == some(0, 9)
+    (line,) = caplog.messages
+    assert f"{path} is corrupt" in line
+    assert "it stays there, since it cannot be moved to" in line
+    assert path.read_bytes() == data
+    assert spool.adopt() == 0  # Else its beginning would be sent again and again.
+    spool.close()
+    in_the_way.unlink()
+    spool = make()
+    spool.adopt()
+    assert drain(spool) == some(0, 9)
+    (kept,) = tmp_path.rglob("corrupt/*.seg")
+    assert kept.read_bytes() == data
+
+
+def test_our_own_corrupt_segment_that_cannot_be_put_aside_is_left_to_the_next_process(
+    make: Callable[..., Spool], tmp_path: Path
+) -> None:
+    spool = make()
+    spool.append(some(0, 10))
+    (path,) = tmp_path.rglob("*.seg")
+    path.write_bytes(path.read_bytes()[:-1])
+    (path.parent.parent / "corrupt").write_text("a file where a folder belongs")
+    assert drain(spool) == some(0, 9)
+    assert (spool.empty, spool.adopt()) == (True, 0)
+    spool.close()
+    assert make().adopt() == 1
+
+
+def test_what_is_refused_is_put_aside_until_somebody_moves_it_back(
+    make: Callable[..., Spool], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = left_by_a_dead_writer(make, tmp_path, some(0, 3))
+    spool = make()
+    spool.adopt()
+    segment = spool.oldest()
+    assert segment is not None
+    spool.refuse(segment, "its schema is not there: register it")
+    assert (spool.oldest(), spool.adopt(), spool.bytes) == (None, 0, 0)
+    (kept,) = tmp_path.rglob("corrupt/*.seg")
+    (line,) = caplog.messages
+    assert f"{path} cannot be sent: its schema is not there: register it, once that is mended, move it back" in line
+    assert line.endswith(f"from {kept}")
+    path.parent.mkdir()
+    kept.rename(path)
+    assert spool.adopt() == 1
+    assert drain(spool) == some(0, 3)
+
+
+def test_what_is_refused_and_cannot_be_put_aside_is_tried_again_at_the_next_look(
+    make: Callable[..., Spool], tmp_path: Path
+) -> None:
+    path = left_by_a_dead_writer(make, tmp_path, some(0, 3))
+    (path.parent.parent / "corrupt").write_text("a file where a folder belongs")
+    spool = make()
+    spool.adopt()
+    segment = spool.oldest()
+    assert segment is not None
+    spool.refuse(segment, "its schema is not there")
+    assert spool.oldest() is None
+    assert spool.adopt() == 1
+    assert drain(spool) == some(0, 3)
+
+
 def test_its_files_are_for_their_owner_alone(make: Callable[..., Spool], tmp_path: Path) -> None:
     spool = make()
     spool.append(some(0, 1))
