@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,22 +42,22 @@ def test_killed_in_the_midst_of_a_batch_it_repeats_and_leaves_no_gap(
 ) -> None:
     endpoint = hooks.make(f"http://127.0.0.1:{receiver.port}{path}", org)
     records = hooks.publish(org, 40)
-    killed: list[int] = []
+    started: Future[subprocess.Popen[bytes]] = Future()
+
+    def kill(_handler: Any) -> None:
+        """The batch has come whole, and is never answered."""
+        os.kill(started.result(30).pid, signal.SIGKILL)
+
+    receiver.acts[path] = [status(200), kill]
     with _process(settings, tmp_path / "ready", until) as process:
-
-        def kill(_handler: Any) -> None:
-            """The batch has come whole, and is never answered."""
-            killed.append(process.pid)
-            os.kill(process.pid, signal.SIGKILL)
-
-        receiver.acts[path] = [status(200), kill]
+        started.set_result(process)
         until(lambda: process.poll() is not None)
+    assert process.returncode == -signal.SIGKILL
     before = len(receiver.received[path])
     with _process(settings, tmp_path / "ready", until) as process:
         wanted = {record["event_id"] for record in records}
         until(lambda: wanted <= {item["event"]["event_id"] for item in receiver.items(path)})
         until(lambda: hooks.state(endpoint).delivered == len(records))
-    assert killed
     assert process.returncode == 0
     repeat, again = receiver.received[path][before - 1 : before + 1]
     assert (repeat.headers["webhook-id"], repeat.body) == (again.headers["webhook-id"], again.body)
