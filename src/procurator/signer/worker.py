@@ -139,8 +139,17 @@ class SignerWorker:
                     )
             self._read()
 
+    def _require_same_topics(self) -> None:
+        if self._describe() != self._described:
+            raise Unavailable("a topic was recreated or has more partitions: reading all logs anew")
+
     def _read(self) -> None:
-        for each, records in self._reader.poll(POLL_S).items():
+        try:
+            batches = self._reader.poll(POLL_S)
+        except Inconsistent:  # A recreated topic lacks the records of the one before, and is another log.
+            self._require_same_topics()
+            raise
+        for each, records in batches.items():
             self._schemas.note(records)
             if each == self._ledger.control.log_id:
                 for record in records:
@@ -155,8 +164,7 @@ class SignerWorker:
             raise Inconsistent(f"offset {record.offset} of the control log is no entry of ours: {error}") from error
 
     def _write_epoch(self) -> None:
-        if self._describe() != self._described:
-            raise Unavailable("a topic was recreated or has more partitions: reading all logs anew")
+        self._require_same_topics()
         ledger = self._ledger
         heads = ledger.heads()
         records = self._entries(heads)
