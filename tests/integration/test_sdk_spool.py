@@ -152,7 +152,7 @@ def rest(agent: "subprocess.Popen[str]") -> list[str]:
     return [line for line in agent.stdout.read().splitlines(keepends=True) if line.endswith("\n")]
 
 
-def until(condition: Callable[[], bool], wait_s: float = 30) -> None:
+def until(condition: Callable[[], bool], wait_s: float = 90) -> None:
     give_up_at = time.monotonic() + wait_s
     while not condition():
         assert time.monotonic() < give_up_at

@@ -118,7 +118,7 @@ class Fleet:
         return self.define(Budget(**fields))
 
     @staticmethod
-    def wait(what: Callable[[], T], why: str, seconds: float = 30.0) -> T:
+    def wait(what: Callable[[], T], why: str, seconds: float = 60.0) -> T:
         """Return the first true value of ``what()``."""
         until_s = monotonic() + seconds
         while not (value := what()):

@@ -19,7 +19,7 @@ import zstandard
 Endpoint = Any  # the fixture of conftest.py
 
 
-def _eventually(check: Callable[[], bool], timeout_s: float = 10) -> None:
+def _eventually(check: Callable[[], bool], timeout_s: float = 30) -> None:
     end = time.monotonic() + timeout_s
     while not check():
         assert time.monotonic() < end, "it did not come true"

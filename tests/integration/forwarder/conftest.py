@@ -62,7 +62,7 @@ POLICIES = Policies(
 )
 
 
-def until(condition: Callable[[], Any], what: str = "", timeout_s: float = 30.0) -> Any:
+def until(condition: Callable[[], Any], what: str = "", timeout_s: float = 90.0) -> Any:
     """Return the condition's value once it is true."""
     deadline = time.monotonic() + timeout_s
     tick = threading.Event()

@@ -26,7 +26,7 @@ Rows = list[dict[str, Any]]
 _UNKNOWN = "prk_aaaaaaaaaaaaaaaa_" + "A" * 43
 
 
-def await_rows(read: Callable[[], Rows], enough: Callable[[Rows], object], timeout_s: float = 30) -> Rows:
+def await_rows(read: Callable[[], Rows], enough: Callable[[Rows], object], timeout_s: float = 60) -> Rows:
     """Return what ``read`` returns once it is enough: the sink ledgers a moment after the answer."""
     deadline = time.monotonic() + timeout_s
     while not enough(rows := read()):
