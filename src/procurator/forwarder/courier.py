@@ -51,7 +51,9 @@ class Courier:
         self._unsaved = False
 
     def update(self, endpoint: Endpoint) -> None:
-        """Take a new definition; what was waiting is tried at once."""
+        """Take a new definition; what was waiting is tried at once. One that is the same changes nothing."""
+        if endpoint == self._endpoint:  # Else whoever fails and says so in its state would be woken by that, for ever.
+            return
         if endpoint.revision != self._endpoint.revision:
             self._state = replace(self._state, retry_at=None)
         self._endpoint = endpoint

@@ -286,7 +286,8 @@ def test_a_back_fill_delivers_again_from_a_time_or_a_place(
     hooks: Any, receiver: Any, until: Any, org: str, path: str
 ) -> None:
     hooks.publish(org, 1)
-    at_us = now_us()
+    at_us = now_us() + 1_000  # Kafka's times are whole ms: neither of what was before nor of what comes
+    until(lambda: now_us() > at_us + 1_000)
     records = hooks.publish(org, 2)
     endpoint = hooks.make(receiver.url(path), org, filter=Filter(frozenset(SESSION_KINDS)))
     state = hooks.ask(endpoint, RequestKind.BACKFILL, from_time=at_us)
