@@ -242,8 +242,7 @@ class Forwarder:
         if endpoint_id in self._couriers:
             _, task = self._couriers.pop(endpoint_id)
             task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await asyncio.wait({task})  # which lets this task's own cancellation through
         own = [key for key, letter in self._letters.items() if letter.endpoint_id == endpoint_id]
         forgotten = [Change(WEBHOOK_DEAD_LETTERS, self._letters.pop(key).key, None) for key in own]
         await depot.journal.write(Change(WEBHOOK_STATE, endpoint_id, None), *forgotten)
