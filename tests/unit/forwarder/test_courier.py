@@ -1,0 +1,81 @@
+"""One endpoint's deliveries: what wakes a courier that waits for somebody to put something right."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any, cast
+
+from procurator.forwarder.batch import BatchPolicy
+from procurator.forwarder.courier import Courier
+from procurator.forwarder.depot import Depot
+from procurator.forwarder.entries import Entry
+from procurator.forwarder.history import History
+from procurator.forwarder.journal import Change, Journal
+from procurator.forwarder.retry import RetryPolicy
+from procurator.forwarder.sender import Sender
+from procurator.forwarder.window import Window
+from procurator.webhooks.endpoint import Endpoint, Filter, Format, Secret, Subject
+from procurator.webhooks.state import State
+from procurator.webhooks.vault import Vault
+
+SEALED_BY_NOBODY = Secret(b"nonsense that nobody sealed", 0)
+WANTED = Filter(frozenset({"TurnRecorded"}))
+ENDPOINT = Endpoint(
+    endpoint_id="e",
+    org_id="acme",
+    name="n",
+    url="https://siem.example.com/",
+    format=Format.JSON,
+    filter=WANTED,
+    enabled=True,
+    secrets=(SEALED_BY_NOBODY,),
+    token=None,
+    requests=(),
+    revision=0,
+    created_at=0,
+    created_by="t",
+    changed_at=0,
+    changed_by="t",
+)
+
+
+class Echo:
+    """A journal whose every write comes back to the courier as the forwarder hears it: with the same definition."""
+
+    courier: Courier
+
+    def __init__(self) -> None:
+        self.wanted = ENDPOINT
+        self.errors: list[Any] = []
+
+    async def write(self, *changes: Change) -> None:
+        record = changes[-1].record
+        assert record is not None
+        if record["last_error"]:
+            self.errors.append(record["last_error"])
+        self.courier.update(replace(self.wanted))
+        await asyncio.sleep(0)
+
+
+def test_a_courier_that_says_why_it_waits_is_not_woken_by_that() -> None:
+    async def scenario() -> list[Any]:
+        window, echo = Window({"log": 0}, bytes_max=1_000), Echo()
+        window.add("log", [Entry("log", 0, 0, 10, Subject("TurnRecorded", "acme", "t", "a"), dict)], 1)
+        rules = BatchPolicy(linger_s=0.0), RetryPolicy()
+        journal, history, sender = cast(Journal, echo), cast(History, None), cast(Sender, None)
+        depot = Depot(window, history, journal, Vault("k" * 32), {}, lambda _url: sender, *rules)
+        echo.courier = Courier(depot, ENDPOINT, State("e", {"log": 0}))
+        task = asyncio.create_task(echo.courier.run())
+        for _ in range(200):  # turns of the loop: nothing here waits for time
+            await asyncio.sleep(0)
+        first = list(echo.errors)
+        echo.wanted = ENDPOINT.changed("t", 1)
+        echo.courier.update(echo.wanted)
+        for _ in range(200):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait({task})
+        assert len(echo.errors) == len(first) + 1, "a new definition is tried once"
+        return first
+
+    (error,) = asyncio.run(scenario())
+    assert "another PROCURATOR_WEBHOOK_KEY" in error
