@@ -15,8 +15,7 @@ from procurator.clickhouse_cluster import QUERY_SETTINGS
 from procurator.config import Settings
 from procurator.errors import Fatal, Unavailable, UserError
 from procurator.query_api.queries.base import Parameters, Query, Row
-from procurator.query_api.search.begun import WordsBegun
-from procurator.query_api.search.errors import SearchError
+from procurator.query_api.search.begun import WordsBegun, too_long
 
 _SETTINGS = {
     "default_format": "JSONEachRow",
@@ -96,9 +95,8 @@ class Store:
     async def _select(self, sql: str, parameters: dict[str, Any]) -> list[Row]:
         try:
             response = await self._post(sql, bound(parameters))
-        except httpx.InvalidURL as error:  # 64 KiB: only words that begin in some way are so many, or so long
-            message = "the words that begin so are too long together: write more of the beginnings"
-            raise SearchError("q", message, "q=reimburse*") from error
+        except httpx.InvalidURL as error:
+            raise too_long("q", "q=reimburse*") from error
         except httpx.TransportError as error:
             raise Unavailable(f"ClickHouse at {self._url} does not answer: {error or type(error).__name__}") from error
         refused = refusal(self._url, response)

@@ -13,8 +13,7 @@ from procurator.errors import ProcuratorError, Unavailable
 from procurator.query_api.export.job import FileFormat
 from procurator.query_api.local import is_local
 from procurator.query_api.queries.base import Parameters, Query
-from procurator.query_api.search.begun import WordsBegun
-from procurator.query_api.search.errors import SearchError
+from procurator.query_api.search.begun import WordsBegun, too_long
 
 _TIMEOUT_S = 120.0
 _PIECE_BYTES = 1 << 20
@@ -77,9 +76,8 @@ class ExportSource:
                     raise self._refused(response) or Unavailable(f"ClickHouse answered {response.status_code}")
                 is_answering = True
                 yield _plain(response)
-        except httpx.InvalidURL as error:  # 64 KiB: only words that begin in some way are so many, or so long
-            message = "the words that begin so are too long together: write more of the beginnings"
-            raise SearchError("filter", message, "reimburse*") from error
+        except httpx.InvalidURL as error:
+            raise too_long("filter", "reimburse*") from error
         except httpx.ReadTimeout as error:
             raise Exceeded(f"ClickHouse at {self._url} sent nothing for {_TIMEOUT_S:g} s") from error
         except httpx.TransportError as error:

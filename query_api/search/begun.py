@@ -38,3 +38,9 @@ class WordsBegun:
             message = f"more than {WORDS_MAX:,} words begin with {self.beginning!r}: write more of it"
             raise SearchError("q", message, "q=reimburse*")
         return found
+
+
+def too_long(field: str, example: str) -> SearchError:
+    """Return what to raise when a statement's words are beyond an HTTP client's 64 KiB: nothing else is so long."""
+    message = "the words that begin so are too long together: write more of the beginnings"
+    return SearchError(field, message, example)

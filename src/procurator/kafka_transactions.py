@@ -39,8 +39,9 @@ class TransactionalWriter:
 
     def write(self, records: Iterable[Outgoing]) -> None:
         """Write the records in one transaction: all of them or none."""
+        made = list(records)  # Before it begins: one that cannot be made must not leave a transaction open.
         self._do(self._producer.begin_transaction)
-        for topic, key, value in records:
+        for topic, key, value in made:
             self._do(self._producer.produce, topic, value, key, 0)
         self._do(self._producer.commit_transaction, TIMEOUT_S)
 
