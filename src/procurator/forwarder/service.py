@@ -187,6 +187,7 @@ class Forwarder:
             name = key.decode("utf-8", "replace")
             if topic == WEBHOOK_ENDPOINTS:
                 self._want(name, record)
+                self._wanted.set()
             elif topic == WEBHOOK_STATE:
                 if record is not None and name not in self._couriers:
                     self._states[name] = State.from_record(record)
@@ -194,7 +195,6 @@ class Forwarder:
                 self._letters.pop(name, None)
             else:
                 self._letters[name] = DeadLetter.from_record(record)
-        self._wanted.set()
 
     def _want(self, name: str, record: dict[str, Any] | None) -> None:
         try:
