@@ -29,7 +29,8 @@ class Connection:
         self._pause_s = _AGAIN_S[0]
         self._confirmed = 0
         self._progress_s = 0.0
-        self._complained = False
+        #: Why, of this outage, was said already.
+        self._complained: set[str | None] = set()
 
     def open(self) -> None:
         """Connect now. Raises Unavailable or UserError."""
@@ -68,9 +69,9 @@ class Connection:
         self.away = why
 
     def complain(self, fate: str) -> None:
-        """Say once why events cannot be delivered, and what becomes of them."""
-        if not self._complained:
-            self._complained = True
+        """Say why events cannot be delivered, and what becomes of them: each reason once."""
+        if self.away not in self._complained:
+            self._complained.add(self.away)
             log.warning("events cannot be delivered for now, %s: %s", fate, self.away)
 
     def _take(self, broker: Broker) -> None:
@@ -82,5 +83,5 @@ class Connection:
     def _back(self) -> None:
         self.away = None
         if self._complained:
-            self._complained = False
+            self._complained.clear()
             log.warning("Kafka is back; what waited is sent now")

@@ -50,6 +50,9 @@ class TransactionalWriter:
             step(*arguments)
         except (KafkaException, BufferError) as error:
             reason = error.args[0]
-            if isinstance(reason, KafkaError) and reason.code() in _FENCED:
+            code = reason.code() if isinstance(reason, KafkaError) else None
+            if code == KafkaError._FATAL:  # `produce` says no more than that; every call on transactions says why.
+                self._do(self._producer.abort_transaction, TIMEOUT_S)
+            if code in _FENCED:
                 raise Fatal(f"another {self._role} has started: this one stops") from error
             raise Unavailable(f"Kafka: {reason.str() if isinstance(reason, KafkaError) else reason}") from error

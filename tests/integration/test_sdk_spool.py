@@ -277,12 +277,16 @@ def test_a_registry_that_refuses_the_schema_stops_nobody_and_loses_nothing(
     lab: Lab, caplog: pytest.LogCaptureFixture
 ) -> None:
     wrong = lab.stack.registry_url.replace("ccompat/v7", "ccompat/v7/nothing")
+
+    def reasons() -> list[str]:
+        return [line for line in caplog.messages if "run `procurator setup`" in line]
+
     with lab.procurator(schema_registry_url=wrong) as procurator:
         with procurator.session(agent="a") as session:
             session.turn("assistant", "on")
         assert procurator.flush(0.5) == 3
-    reasons = [line for line in caplog.messages if "run `procurator setup`" in line]
-    assert len(reasons) == 1
+        until(lambda: bool(reasons()))
+    assert len(reasons()) == 1
     lab.deliver_spool()
     (numbers,) = lab.first_seen(session.session_id).values()
     assert numbers == [0, 1, 2]

@@ -36,6 +36,16 @@ def test_a_silent_kafka_is_away_until_it_confirms_again_and_keeps_what_it_was_gi
     ]
 
 
+def test_a_reason_is_said_once_and_one_that_is_new_is_said_too(caplog: pytest.LogCaptureFixture) -> None:
+    found = Connection(SimpleNamespace)
+    for why in ("timed out", "run `procurator setup`", "timed out"):
+        found.lose(why)
+        for _ in range(2):
+            found.complain("they wait")
+    said = "events cannot be delivered for now, they wait"
+    assert caplog.messages == [f"{said}: timed out", f"{said}: run `procurator setup`"]
+
+
 def test_who_connects_is_told_and_nothing_is_logged_while_nothing_waits(caplog: pytest.LogCaptureFixture) -> None:
     def refused() -> Any:
         raise UserError("run `procurator setup`")
