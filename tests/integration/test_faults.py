@@ -2,7 +2,8 @@
 
 Each run loads the whole embedded stack from several threads while a seeded plan kills the sink, the stream worker
 and Kafka itself, at moments that fall anywhere in their loops; the supervisor starts them again. Nothing is mocked:
-the producers are the SDK, the counts come from Kafka, ClickHouse and `procurator.reconcile`.
+the producers are the SDK, the counts come from Kafka, ClickHouse and `procurator.reconcile`. ``-m soak`` runs two
+hundred seeds; a run takes some 20 s, most of it Kafka's way back.
 """
 
 import random
@@ -134,7 +135,7 @@ def run_seed(stack: Stack, clickhouse: ClickHouse, seed: int) -> None:
     assert_sound(clickhouse, load)
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(6))
 def test_kill_dash_nine_under_load_loses_nothing_and_counts_nothing_twice(
     stack: Stack, clickhouse: ClickHouse, seed: int
 ) -> None:
@@ -142,7 +143,7 @@ def test_kill_dash_nine_under_load_loses_nothing_and_counts_nothing_twice(
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("seed", range(1000, 1200))
+@pytest.mark.parametrize("seed", range(6, 200))
 def test_kill_dash_nine_campaign(stack: Stack, clickhouse: ClickHouse, seed: int) -> None:
     run_seed(stack, clickhouse, seed)
 
