@@ -3,7 +3,7 @@
 Three places, in this order of age: what Kafka was given and has not confirmed (librdkafka holds it), what is on disk,
 what waits in the outbox. `send` adds to the last; the keeper thread moves events on, oldest first, in `serve`:
 
-- Kafka there: librdkafka is given what waits, every few ms. (Giving it each event at once would often wake its threads,
+- Kafka there: librdkafka is given what waits, every 20 ms. (Giving it each event at once would often wake its threads,
   which costs the agent's own thread more than all the rest.)
 - Kafka away, stalled or full: the outbox is written to disk. What librdkafka holds stays with it: only it can send
   again without repeating (idempotence).
@@ -42,7 +42,8 @@ _ADOPT_EVERY_S = 30.0
 _GROUP_EVENTS, _GROUP_BYTES = 4_000, 4 * 1024 * 1024
 _HELP_EVERY = 500
 _DRAIN_S = 0.05
-_PAUSE_S, _PAUSE_HELPED_S, _PAUSE_ASLEEP_S, _PAUSE_ASKED_S = 0.005, 0.02, 0.1, 0.001
+#: The keeper takes the interpreter from the agent as often as it looks: hence not more often.
+_PAUSE_S, _PAUSE_ASLEEP_S, _PAUSE_ASKED_S = 0.02, 0.1, 0.001
 
 
 class Delivery:
@@ -182,7 +183,7 @@ class Delivery:
         if self._helped and not self._outbox.asked:
             # Who sends so much sees to it; both at it would only take the interpreter from one another.
             self._helped = False
-            return _PAUSE_HELPED_S
+            return _PAUSE_S
         with self._serving:
             self._attend()
             connection = self._connection

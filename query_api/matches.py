@@ -102,6 +102,7 @@ async def _shown(store: Store, query: ListSessions, candidates: list[Row]) -> li
     if not candidates:
         return []
     ids = tuple(dict.fromkeys(row["session_id"] for row in candidates))
-    rows = await store.rows(ShownSessions(scope=query.scope, listed=query, session_ids=ids))
+    starts = tuple({row["newest_first"] for row in candidates})
+    rows = await store.rows(ShownSessions(scope=query.scope, listed=query, session_ids=ids, starts=starts))
     shown = {query.key_of(row): row for row in rows}
     return [shown[key] for key in map(query.key_of, candidates) if key in shown]

@@ -180,12 +180,15 @@ class Stack:
         """Return the process id of a running component."""
         process = self._supervisor.child(name).process
         if process is None or process.poll() is not None:
-            raise UserError(f"{name} does not run now")
+            raise _not_running(name)
         return process.pid
 
     def kill(self, name: str, number: int) -> None:
-        """Send a component a signal; if that ends it, it is started again."""
-        os.kill(self.pid(name), number)
+        """Send a running component a signal; if that ends it, it is started again."""
+        try:
+            os.kill(self.pid(name), number)
+        except ProcessLookupError:  # It has just ended by itself.
+            raise _not_running(name) from None
 
     def starts(self, name: str) -> int:
         """Return how many times a component has been started."""
@@ -207,6 +210,10 @@ class Stack:
         self.kill(name, number)
         self._supervisor.child(name).start_now()
         self.await_ready(name, starts + 1)
+
+
+def _not_running(name: str) -> UserError:
+    return UserError(f"{name} does not run now")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import Field
 
 from procurator.query_api.queries.base import PageQuery, Query, Statement
-from procurator.query_api.search.fields import MEASURES
+from procurator.query_api.search.fields import MEASURES, UNKNOWN
 from procurator.query_api.search.filter import EVERYTHING, SessionFilter
 from procurator.query_api.search.text import Text
 
@@ -87,14 +87,12 @@ class Order(StrEnum):
     ASC = "asc"
 
 
-#: Stands for "unknown" in either order: beyond every value, and within the columns' types.
-_LAST = 2**61
-_SortKey = Annotated[Decimal, Field(ge=-_LAST, le=_LAST, decimal_places=18)]
+_SortKey = Annotated[Decimal, Field(ge=-UNKNOWN, le=UNKNOWN, decimal_places=18)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ListSessions(PageQuery):
-    """Candidates of the sessions in ``search``, newest start first unless told otherwise: their ids and sort keys.
+    """Candidates of the sessions in ``search``, newest start first unless told otherwise: ids, starts and sort keys.
 
     They are rows as they were inserted, for which the projection by start is quick: a session may stand there several
     times, by what was true of it before. `ShownSessions` tells what is. Nor is asked what only events show, but for
@@ -119,7 +117,7 @@ class ListSessions(PageQuery):
             conditions += [f"{key} >= {last}", f"({key}, session_id) > ({last}, {session})"]
         limit = statement.bind("limit", "UInt32", self.limit + 1)
         return (
-            f"SELECT session_id, toString({key}) AS sort_key\n"
+            f"SELECT session_id, newest_first, toString({key}) AS sort_key\n"
             f"FROM {statement.rows('sessions', *conditions)}\n"
             f"ORDER BY {key}, session_id\n"
             f"LIMIT {limit}"
@@ -131,7 +129,7 @@ class ListSessions(PageQuery):
         if (self.sort, self.order) == (Sort.STARTED, Order.DESC):
             return "newest_first"
         sign = "-" if self.order is Order.DESC else ""
-        return f"ifNull({sign}{MEASURES[self.sort].sql}, {_LAST})"
+        return f"ifNull({sign}{MEASURES[self.sort].sql}, {UNKNOWN})"
 
     @staticmethod
     def key_of(row: Mapping[str, Any]) -> tuple[str | int, ...]:
@@ -140,18 +138,26 @@ class ListSessions(PageQuery):
 
 @dataclass(frozen=True, kw_only=True)
 class ShownSessions(Query):
-    """What the list shows of those of some candidates that are in its search; what only events show is not asked."""
+    """What the list shows of those of some candidates that are in its search; what only events show is not asked.
+
+    In a list by start it reads them where they stand by their ``starts``, close together: the rows that FINAL would
+    take, some of them twice.
+    """
 
     listed: ListSessions
     session_ids: tuple[str, ...]
+    starts: tuple[int, ...]
 
     def render(self, statement: Statement) -> str:
-        among = f"session_id IN {statement.bind('session_ids', 'Array(UUID)', self.session_ids)}"
         conditions = self.listed.search.candidates(statement)
-        return (
-            f"SELECT {', '.join(LIST_COLUMNS)}, toString({self.listed.key}) AS sort_key\n"
-            f"FROM {statement.rows('sessions FINAL', among, *conditions)}"
-        )
+        among = f"session_id IN {statement.bind('session_ids', 'Array(UUID)', self.session_ids)}"
+        if self.listed.sort is Sort.STARTED:
+            started = f"newest_first IN {statement.bind('starts', 'Array(Int64)', self.starts)}"
+            newest = f"SELECT session_id, max(version) FROM {statement.rows('sessions', among)} GROUP BY session_id"
+            rows = statement.rows("sessions", started, f"(session_id, version) IN ({newest})", *conditions)
+        else:
+            rows = statement.rows("sessions FINAL", among, *conditions)
+        return f"SELECT {', '.join(LIST_COLUMNS)}, toString({self.listed.key}) AS sort_key\nFROM {rows}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,7 +44,10 @@ class Name:
 
 @dataclass(frozen=True)
 class Measure:
-    """A field that is compared: ``sql`` is null, and ``of`` None, where a session's value is unknown."""
+    """A field that is compared: ``sql`` is null, and ``of`` None, where a session's value is unknown.
+
+    ``negated`` is a column that holds it times -1, and `UNKNOWN` where it is not known: rows may be found by that one.
+    """
 
     sql: str
     about: str
@@ -54,6 +57,7 @@ class Measure:
     of: Callable[[Record], Amount | None]
     is_time: bool = False
     clickhouse_type: str = "Int64"
+    negated: str = ""
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,9 @@ KEYED = frozenset({"label", "tool"})
 #: How a tool call ends.
 CALL_STATUSES = frozenset({"SUCCESS", "ERROR", "TIMEOUT", "CANCELLED"})
 
+#: Stands for what is not known in an order: beyond every value, and within the columns' types.
+UNKNOWN = 2**61
+
 _TOKENS_SQL = f"({' + '.join(TOKEN_BUCKETS)})"
 _DURATION_SQL = "(toUnixTimestamp64Micro(completed_at) - toUnixTimestamp64Micro(started_at))"
 
@@ -149,6 +156,7 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
             values.print_instant,
             _time("started_at"),
             is_time=True,
+            negated="newest_first",
         ),
         "completed": Measure(
             "toUnixTimestamp64Micro(completed_at)",

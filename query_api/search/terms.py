@@ -13,7 +13,7 @@ from typing import Any
 from procurator import session_flags
 from procurator.clock import to_us
 from procurator.query_api.queries.base import Statement
-from procurator.query_api.search.fields import MARKS, MEASURES, NAMES, Amount, Record
+from procurator.query_api.search.fields import MARKS, MEASURES, NAMES, UNKNOWN, Amount, Record
 
 
 class Operator(StrEnum):
@@ -26,6 +26,12 @@ class Operator(StrEnum):
 
 
 _COMPARE = {Operator.ABOVE: gt, Operator.FROM: ge, Operator.BELOW: lt, Operator.TO: le}
+_MIRRORED = {
+    Operator.ABOVE: Operator.BELOW,
+    Operator.FROM: Operator.TO,
+    Operator.BELOW: Operator.ABOVE,
+    Operator.TO: Operator.FROM,
+}
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,10 @@ class Compare:
         """Return the SQL."""
         measure = MEASURES[self.field]
         value: Any = to_us(self.value) if isinstance(self.value, datetime) else self.value
+        if measure.negated:
+            bound = statement.value(measure.clickhouse_type, -value)
+            known = "" if self.operator in (Operator.ABOVE, Operator.FROM) else f" AND {measure.negated} < {UNKNOWN}"
+            return f"({measure.negated} {_MIRRORED[self.operator]} {bound}{known})"
         bound = statement.value(measure.clickhouse_type, value if isinstance(value, int) else f"{value:f}")
         return f"ifNull({measure.sql} {self.operator} {bound}, false)"
 

@@ -6,7 +6,7 @@ spaces each character is a word of its own, so that any piece of such a text is 
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 #: Thai, Lao, Burmese, Khmer, radicals, kana, Han.
@@ -20,8 +20,9 @@ _PUNCTUATION = (
     "\u3008-\u3020\u302a-\u3030\ufe10-\ufe6f\uff00-\uff0f"
 )
 _WORD = re.compile(rf"[{_SPACELESS}]|[^\x00-/:-@\[-`{{-\x7f{_PUNCTUATION}{_SPACELESS}]+")
-#: Pieces of a text that are folded at once: a letter and the marks upon it.
-_CLUSTER = re.compile(r".[\u0300-\u036f]*", re.DOTALL)
+#: Pieces of a text that are folded at once: as much ASCII as there is, of which each letter stays one, or any other
+#: letter and the marks upon it.
+_PIECE = re.compile(r"([\x00-\x7f]+)(?![\u0300-\u036f])|.[\u0300-\u036f]*", re.DOTALL)
 
 
 class Span(NamedTuple):
@@ -41,36 +42,45 @@ def marked(text: str, searches: Sequence[tuple[Sequence[str], bool]]) -> list[Sp
 
     A search is its words, which stand one after the other, and whether the last is only the beginning of one.
     """
-    placed = list(_placed(text))
+    placed, origin = _placed(text)
+    ascending = [word for word, _, _ in placed]
     found: list[Span] = []
     for wanted, prefix in searches:
-        for at in range(len(placed) - len(wanted) + 1):
-            window = placed[at : at + len(wanted)]
-            if all(
-                _is(word, want, prefix and want is wanted[-1]) for (word, _), want in zip(window, wanted, strict=True)
-            ):
-                found.append(Span(window[0][1].begin, window[-1][1].end))
+        *whole, last = wanted
+        for at in range(len(whole), len(ascending)):
+            word, first = ascending[at], at - len(whole)
+            if (word.startswith(last) if prefix else word == last) and ascending[first:at] == whole:
+                begin, end = placed[first][1], placed[at][2]
+                found.append(Span(begin, end) if origin is None else Span(origin[begin][0], origin[end - 1][1]))
     return _merged(sorted(found))
-
-
-def _is(word: str, wanted: str, prefix: bool) -> bool:
-    return word.startswith(wanted) if prefix else word == wanted
 
 
 def _folded(text: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
-def _placed(text: str) -> Iterator[tuple[str, Span]]:
-    """Yield each word of ``text``, folded, and where it stands in the text as it was."""
+def _placed(text: str) -> tuple[list[tuple[str, int, int]], list[tuple[int, int]] | None]:
+    """Return the folded text's words with their places there, and from where in ``text`` each of its letters comes.
+
+    None stands for the same place.
+    """
     if text.isascii():
-        for match in _WORD.finditer(text.lower()):
-            yield match[0], Span(match.start(), match.end())
-        return
-    pieces = [(_folded(match[0]), match.start(), match.end()) for match in _CLUSTER.finditer(text)]
-    origin = [(begin, end) for folded, begin, end in pieces for _ in folded]
-    for match in _WORD.finditer("".join(folded for folded, _, _ in pieces)):
-        yield match[0], Span(origin[match.start()][0], origin[match.end() - 1][1])
+        return _words_of(text.lower()), None
+    folded: list[str] = []
+    origin: list[tuple[int, int]] = []
+    for match in _PIECE.finditer(text):
+        begin, end = match.span()
+        if match[1]:
+            folded.append(match[1].lower())
+            origin += zip(range(begin, end), range(begin + 1, end + 1), strict=True)
+        else:
+            folded.append(piece := _folded(match[0]))
+            origin += [(begin, end)] * len(piece)
+    return _words_of("".join(folded)), origin
+
+
+def _words_of(folded: str) -> list[tuple[str, int, int]]:
+    return [(match[0], *match.span()) for match in _WORD.finditer(folded)]
 
 
 def _merged(spans: list[Span]) -> list[Span]:

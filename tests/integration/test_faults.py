@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from procurator.arrival import Arrival, arrival, trees
 from procurator.clickhouse import ClickHouse
 from procurator.deploy.embedded.layout import Ports
 from procurator.deploy.embedded.stack import Stack, StackConfig
+from procurator.errors import UserError
 from procurator.producers import Procurator
 from procurator.reconcile import Policy, reconcile
 
@@ -93,7 +95,8 @@ def inject(stack: Stack, plan: list[tuple[float, str]]) -> None:
         threading.Event().wait(max(0.0, begin + at_s - time.monotonic()))
         starts = stack.starts(victim)
         stack.await_ready(victim, starts)
-        stack.kill(victim, signal.SIGKILL)
+        with suppress(UserError):  # it may just have ended by itself, since Kafka was killed
+            stack.kill(victim, signal.SIGKILL)
         stack.await_ready(victim, starts + 1)
 
 

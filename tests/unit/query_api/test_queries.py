@@ -57,7 +57,10 @@ _QUERIES: dict[str, Query] = {
         scope=_TEAMS, limit=50, search=parse(_SEARCH), rare=parse('word "two words" begun*').texts
     ),
     "shown_sessions": ShownSessions(
-        scope=_TEAMS, listed=ListSessions(scope=_TEAMS, search=parse(_SEARCH)), session_ids=(str(_ID),)
+        scope=_TEAMS, listed=ListSessions(scope=_TEAMS, search=parse(_SEARCH)), session_ids=(str(_ID),), starts=(-1,)
+    ),
+    "shown_by_cost": ShownSessions(
+        scope=_TEAMS, listed=ListSessions(scope=_TEAMS, sort=Sort.COST), session_ids=(str(_ID),), starts=(-1,)
     ),
     "how_rare": HowRare(scope=_TEAMS, texts=parse(_SEARCH).texts),
     "held": Held(scope=_TEAMS, session_ids=(str(_ID),), terms=parse(_SEARCH).of_events),

@@ -1,4 +1,4 @@
-SELECT session_id, toString(newest_first) AS sort_key
+SELECT session_id, newest_first, toString(newest_first) AS sort_key
 FROM sessions WHERE org_id = {scope_org_id:String} AND owner_team_id IN {scope_team_ids:Array(String)} AND newest_first >= {after_key:Int64} AND (newest_first, session_id) > ({after_key:Int64}, {after_session_id:UUID})
 ORDER BY newest_first, session_id
 LIMIT {limit:UInt32}

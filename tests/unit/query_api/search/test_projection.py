@@ -11,7 +11,7 @@ from procurator.sink.migrate import shipped
 
 
 def test_every_field_is_in_the_projection_by_start() -> None:
-    made, projected = (_statement(pattern) for pattern in (r"CREATE TABLE IF NOT EXISTS sessions\b", "PROJECTION"))
+    made, projected = (_statement(pattern) for pattern in (r"CREATE TABLE IF NOT EXISTS sessions\b", "ADD PROJECTION"))
     columns = {*re.findall(r"^    (\w+) ", made, re.MULTILINE), "newest_first"}
     names = "".join(f" {name}:" for name in NAMES if name not in ("id", "parent", "status", "origin", "initiator"))
     search = parse(
@@ -35,5 +35,6 @@ def test_every_field_is_in_the_projection_by_start() -> None:
 
 
 def _statement(pattern: str) -> str:
-    statements = (statement for migration in shipped() for statement in migration.statements)
-    return next(each for each in statements if re.search(pattern, each) and "sessions" in each.splitlines()[0])
+    """Return the last of these, which holds."""
+    statements = [statement for migration in shipped() for statement in migration.statements]
+    return [each for each in statements if re.search(pattern, each) and "sessions" in each.splitlines()[0]][-1]
