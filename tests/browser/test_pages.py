@@ -160,7 +160,7 @@ def test_a_key_is_made_shown_once_and_revoked(page: Page, stack: Stack, until: C
     headers = {"Authorization": f"Bearer {key}"}
 
     def status() -> int:
-        return httpx.get(f"{stack.api_url}/v1/sessions", headers=headers, trust_env=False).status_code
+        return httpx.get(f"{stack.api_url}/v1/sessions", headers=headers, timeout=60, trust_env=False).status_code
 
     until(lambda: status() == 200)
     page.get_by_role("link", name="All keys").first.click()
@@ -204,7 +204,11 @@ def test_a_reader_sees_no_more_than_a_reader(
     body = {"name": "reader", "org_id": "shop", "permissions": ["sessions:read"], "owner_team_ids": ["other"]}
     key = api.post("/v1/keys", json=body).raise_for_status().json()["key"]
     headers = {"Authorization": f"Bearer {key}"}
-    until(lambda: httpx.get(f"{stack.api_url}/v1/sessions", headers=headers, trust_env=False).status_code == 200)
+    until(
+        lambda: (
+            httpx.get(f"{stack.api_url}/v1/sessions", headers=headers, timeout=60, trust_env=False).status_code == 200
+        )
+    )
     context = browser.new_context(base_url=stack.api_url)
     page = context.new_page()
     page.goto(f"/signin?next=/sessions/{world.shop}")

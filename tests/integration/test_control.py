@@ -229,11 +229,11 @@ def test_while_kafka_is_away_the_agent_goes_on_and_is_told_once_it_is_back(
             with caplog.at_level(logging.WARNING), sdk.session() as first, first.tool_call("f") as call:
                 waited_s = time.monotonic() - began
                 call.complete()
-            assert CATCH_UP_S - 0.5 <= waited_s < CATCH_UP_S + 1
+            assert CATCH_UP_S - 0.5 <= waited_s < CATCH_UP_S + 30
             began = time.monotonic()
             with sdk.session() as second, second.tool_call("f") as call:
                 call.complete()
-            assert time.monotonic() - began < 1
+            assert time.monotonic() - began < CATCH_UP_S - 0.5, "it does not wait again"
             session = sdk.session().start()
             os.kill(stack.pid("kafka"), unix.SIGCONT)
             operator.terminate(session.session_id)

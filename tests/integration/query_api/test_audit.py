@@ -225,11 +225,11 @@ def test_keys_are_made_listed_and_revoked_from_the_command_line(stack: Stack, or
         keys("create", "export", "--org", org, "--permission", "sessions:read:all", "--days", "7", "--json")
     )
     headers = {"Authorization": f"Bearer {made['key']}"}
-    assert httpx.get(f"{stack.api_url}/v1/sessions", headers=headers).status_code == 200
+    assert httpx.get(f"{stack.api_url}/v1/sessions", headers=headers, timeout=60).status_code == 200
     [listed] = [key for key in json.loads(keys("list", "--json")) if key["org_id"] == org]
     assert listed == {name: value for name, value in made.items() if name != "key"}
     keys("revoke", made["key_id"])
-    assert httpx.get(f"{stack.api_url}/v1/sessions", headers=headers).status_code == 401
+    assert httpx.get(f"{stack.api_url}/v1/sessions", headers=headers, timeout=60).status_code == 401
     refused = keys("create", "odd", "--org", org, "--permission", "nothing-known")
     assert refused.startswith("procurator: permissions.0: Input should be 'sessions:read'")
     assert refused.count("\n") == 1

@@ -54,10 +54,11 @@ def test_it_serves_logs_and_stops(tmp_path: Path, number: signal.Signals, code: 
             assert time.monotonic() < deadline
             time.sleep(0.05)
         url = log.read_text("utf-8").split()[1]
-        response = httpx.get(f"{url}/v1/sessions", headers={"Authorization": "Bearer k", "X-Request-Id": "r1"})
+        headers = {"Authorization": "Bearer k", "X-Request-Id": "r1"}
+        response = httpx.get(f"{url}/v1/sessions", headers=headers, timeout=60)
         assert response.status_code == 503
         process.send_signal(number)
-        assert process.wait(5) == code
+        assert process.wait(30) == code
     lines = [json.loads(line) for line in log.read_text("utf-8").splitlines() if '"request_id"' in line]
     [line] = lines
     assert (line["request_id"], line["method"], line["path"], line["status"]) == ("r1", "GET", "/v1/sessions", 503)
