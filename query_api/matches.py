@@ -9,7 +9,7 @@ request is endless.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -35,7 +35,7 @@ _BODY_CHARS_MAX = 20_000
 
 
 async def page(store: Store, query: ListSessions) -> tuple[list[Row], str | None]:
-    """Return the rows of a page of sessions and the cursor of the next one, None at the end."""
+    """Return the rows of a page of sessions, with their ``hits``, and the cursor of the next one, None at the end."""
     listed = replace(query, rare=await _rare(store, query))
     found: dict[str, Row] = {}
     for size in _rounds(query):
@@ -54,15 +54,14 @@ async def page(store: Store, query: ListSessions) -> tuple[list[Row], str | None
     return list(found.values()), cursor
 
 
-async def hits(store: Store, scope: Scope, search: SessionFilter, rows: Sequence[Row]) -> dict[str, list[Any]]:
-    """Return session id → its first hits, for the sessions in ``rows``; none without a text in the search."""
-    if not search.texts or not rows:
-        return {}
-    chars = min(_BODY_CHARS_MAX, _CHARS_MAX // (HITS_MAX * len(rows)))
+async def _hits(store: Store, scope: Scope, search: SessionFilter, ids: tuple[str, ...]) -> dict[str, list[Any]]:
+    """Return session id → its first hits, for the sessions ``ids``; none without a text in the search."""
     found: dict[str, list[Any]] = defaultdict(list)
-    ids = [row["session_id"] for row in rows]
+    if not search.texts:
+        return found
+    chars = min(_BODY_CHARS_MAX, _CHARS_MAX // (HITS_MAX * len(ids)))
     for first in range(0, len(ids), _AT_ONCE):
-        some = tuple(ids[first : first + _AT_ONCE])
+        some = ids[first : first + _AT_ONCE]
         records = await store.rows(Hits(scope=scope, session_ids=some, texts=search.texts, chars=chars))
         # Off the event loop: folding texts to mark words in them takes a while.
         for hit in await asyncio.to_thread(lambda rows: [hit_of(row, search.texts) for row in rows], records):
@@ -98,11 +97,14 @@ async def _holding(store: Store, query: ListSessions, candidates: list[Row]) -> 
 
 
 async def _shown(store: Store, query: ListSessions, candidates: list[Row]) -> list[Row]:
-    """Return what is shown of the candidates that are still what they were when they were inserted."""
+    """Return what is shown of the candidates that are still what they were when they were inserted, with their hits."""
     if not candidates:
         return []
     ids = tuple(dict.fromkeys(row["session_id"] for row in candidates))
     starts = tuple({row["newest_first"] for row in candidates})
-    rows = await store.rows(ShownSessions(scope=query.scope, listed=query, session_ids=ids, starts=starts))
-    shown = {query.key_of(row): row for row in rows}
+    rows, hits = await asyncio.gather(
+        store.rows(ShownSessions(scope=query.scope, listed=query, session_ids=ids, starts=starts)),
+        _hits(store, query.scope, query.search, ids),
+    )
+    shown = {query.key_of(row): {**row, "hits": hits[row["session_id"]]} for row in rows}
     return [shown[key] for key in map(query.key_of, candidates) if key in shown]

@@ -107,8 +107,7 @@ async def found_page(
     """Return one page of sessions as the list shows them, and the cursor of the next."""
     query = which.of(query)
     rows, next_cursor = await matches.page(services.store, query)
-    hits = await matches.hits(services.store, query.scope, query.search, rows)
-    return [{**services.liveness.shown(row), "hits": hits.get(row["session_id"], [])} for row in rows], next_cursor
+    return [services.liveness.shown(row) for row in rows], next_cursor
 
 
 def _audited(search: SessionFilter, **others: str) -> dict[str, str]:
