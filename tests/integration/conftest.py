@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 
+from procurator.deploy.embedded import layout
 from procurator.deploy.embedded.components import ALL, INFRASTRUCTURE, REGISTRY_PATH
 from procurator.deploy.embedded.credentials import USERS, Credentials, load_or_create, write_private
 from procurator.deploy.embedded.layout import HOST, Layout, Ports
@@ -33,6 +34,12 @@ _READY_S = 120.0
 
 #: Receivers of webhooks in these tests are on this machine.
 os.environ.setdefault("PROCURATOR_WEBHOOK_PRIVATE_NETWORKS", "127.0.0.1/32")
+#: Who leaves an SDK here waits for a Kafka that is slow: events on disk would wait for a process that never comes.
+os.environ.setdefault("PROCURATOR_ON_FULL", "block")
+
+#: Test processes side by side draw ports of their own: until somebody listens on one it is anybody's.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+layout._FREE_PORTS = layout._FREE_PORTS[_WORKER :: int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -103,7 +110,10 @@ def freeze() -> Callable[[int], None]:
             time.sleep(0.001)
 
     def state(task: Path) -> str:
-        return (task / "stat").read_text().rpartition(")")[2].split()[0]
+        try:
+            return (task / "stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):  # It has just ended.
+            return "T"
 
     return stop
 

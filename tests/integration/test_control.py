@@ -24,7 +24,7 @@ from procurator.deploy.embedded.components import INFRASTRUCTURE
 from procurator.deploy.embedded.layout import Ports
 from procurator.deploy.embedded.stack import Stack, StackConfig
 from procurator.kafka import Topics, producer_config
-from procurator.producers import Procurator, Session, SessionTerminated, Signal
+from procurator.producers import Procurator, Session, SessionTerminated, Signal, control
 from procurator.producers.control import CATCH_UP_S
 from procurator.registry import Registry
 from procurator.topics import CONTROL, SESSION_EVENTS
@@ -130,7 +130,10 @@ def test_between_calls_the_next_one_raises(operator: Operator, sdk: Procurator) 
         session.turn("assistant", "never said")
 
 
-def test_a_session_that_starts_after_its_signal_makes_no_call(operator: Operator) -> None:
+def test_a_session_that_starts_after_its_signal_makes_no_call(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "CATCH_UP_S", SLOW_S)  # beyond which calls are made, however slow the machine is
     early, later = str(uuid4()), str(uuid4())
     for session_id in (early, later):
         operator.terminate(session_id)
@@ -153,8 +156,8 @@ def test_a_paused_session_goes_on_once_it_is_approved(operator: Operator, sdk: P
         approval_id = operator.pause(session.session_id)
         assert paused.wait(SLOW_S)
         resume = threading.Timer(0.2, operator.decide, (session.session_id, approval_id, "APPROVED"))
-        resume.start()
         began = time.monotonic()
+        resume.start()
         with session.tool_call("f") as call:
             assert time.monotonic() - began >= 0.15
             call.complete()

@@ -27,7 +27,7 @@ from procurator.reconcile import Policy, reconcile
 
 THREADS = 3
 LOAD_S = 2.5
-SETTLE_S = 60.0
+SETTLE_S = 90.0
 VICTIMS = ("sink", "stream", "kafka")
 
 
@@ -63,7 +63,7 @@ class Load:
             schema_registry_url=self.stack.registry_url,
             on_full="block",
             queue_wait_s=60.0,
-            flush_s=60.0,
+            flush_s=120.0,
         ) as sdk:
             threads = [
                 threading.Thread(target=self._record, args=(sdk, random.Random(f"{self.seed}/{n}")))
@@ -132,7 +132,7 @@ def run_seed(stack: Stack, clickhouse: ClickHouse, seed: int) -> None:
     thread = threading.Thread(target=load.run)
     thread.start()
     inject(stack, plan)
-    thread.join(timeout=120)
+    thread.join(timeout=150)
     assert not thread.is_alive(), "the SDK could not deliver"
     assert load.events, "a run without load shows nothing"
     assert_sound(clickhouse, load)

@@ -50,6 +50,7 @@ def org_id(stack: Stack) -> str:
         )
         while clickhouse.rows(sql, {"org": org_id}) != [[_SESSIONS, _SESSIONS]]:
             assert time.monotonic() - began_s < _VISIBLE_S, "the sessions did not arrive"
+            time.sleep(0.1)
     return org_id
 
 
@@ -164,6 +165,7 @@ def test_a_budget_has_spent_what_the_calls_cost(finops: ClickHouse, org_id: str,
         if [Decimal(str(row[1])) for row in shown] == [pytest.approx(spent, abs=Decimal("1e-12"))]:
             break
         assert time.monotonic() - began_s < _VISIBLE_S, f"{shown} is not {spent}"
+        time.sleep(0.1)
     ((limit, _, reserved),) = shown
     assert (float(limit), float(reserved)) == (float(_LIMIT_USD), 0)
     shares = [Decimal(str(share)) for _, _, share in finops.rows(_as_grafana_sends_it(history, org_id))]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from procurator.avro_schemas.codec import Decoder, load_schema
 from procurator.deploy.embedded.components import INFRASTRUCTURE
@@ -42,12 +42,13 @@ def read(stack: Stack, session_ids: set[str]) -> Iterator[tuple[int, SessionEven
     decoder = Decoder(load_schema("session_event"), registry.fetch)
     consumer = Consumer(consumer_config(stack.kafka, "test-sdk", **{"enable.partition.eof": True}))
     consumer.assign([TopicPartition(SESSION_EVENTS.name, partition, 0) for partition in range(PARTITIONS)])
-    ends = 0
-    while ends < PARTITIONS:
-        message = consumer.poll(30)
+    ended: set[int] = set()  # An end may be told twice.
+    while len(ended) < PARTITIONS:
+        message = consumer.poll(60)
         assert message is not None
         if message.error():
-            ends += 1
+            assert message.error().code() == KafkaError._PARTITION_EOF, message.error()
+            ended.add(message.partition())
         elif message.key().decode() in session_ids:
             yield message.partition(), parse(decoder, message.value())
     consumer.close()
@@ -65,7 +66,7 @@ def connect(stack: Stack, **options: object) -> Procurator:
         kafka_bootstrap_servers=stack.kafka,
         schema_registry_url=stack.registry_url,
         environment={},
-        **options,  # type: ignore[arg-type]
+        **{"on_full": "block", **options},  # type: ignore[arg-type]
     )
 
 

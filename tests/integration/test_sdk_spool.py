@@ -15,7 +15,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from procurator.avro_schemas.codec import Decoder, load_schema, parse_schema
 from procurator.deploy.embedded.layout import Ports
@@ -67,6 +67,7 @@ class Lab:
             "PROCURATOR_SCHEMA_REGISTRY_URL": self.stack.registry_url,
             "PROCURATOR_SPOOL_DIR": str(self.spool),
             "PROCURATOR_CONTROL": "off",
+            "PROCURATOR_ON_FULL": "spool",
         }
         command = [sys.executable, "-c", before + script]
         self.agents.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True))
@@ -96,12 +97,13 @@ class Lab:
         decoder = Decoder(load_schema("session_event"), registry.fetch)
         consumer = Consumer(consumer_config(self.stack.kafka, "test-spool", **{"enable.partition.eof": True}))
         consumer.assign([TopicPartition(SESSION_EVENTS.name, partition, 0) for partition in range(PARTITIONS)])
-        ends = 0
-        while ends < PARTITIONS:
-            message = consumer.poll(30)
+        ended: set[int] = set()  # An end may be told twice.
+        while len(ended) < PARTITIONS:
+            message = consumer.poll(60)
             assert message is not None
             if message.error():
-                ends += 1
+                assert message.error().code() == KafkaError._PARTITION_EOF, message.error()
+                ended.add(message.partition())
             elif message.key().decode() in session_ids:
                 yield parse(decoder, message.value())
         consumer.close()

@@ -192,7 +192,7 @@ def test_every_component_works_with_what_it_is_granted(secured: Secured, tmp_pat
                 stdout=running.enter_context(logs[component].open("w")),
                 stderr=subprocess.STDOUT,
             )
-            running.callback(process.wait, 20)
+            running.callback(process.wait, 60)
             running.callback(process.terminate)
         agent = subprocess.run(
             [sys.executable, "-c", _AGENT],
@@ -213,6 +213,7 @@ def test_every_component_works_with_what_it_is_granted(secured: Secured, tmp_pat
             while clickhouse.rows(sql, {"id": agent.stdout.strip()}) != [[3, 1, 1]]:
                 said = {name: log.read_text()[-1500:] for name, log in logs.items()}
                 assert time.monotonic() - began_s < _ARRIVED_S, said
+                time.sleep(0.1)
 
 
 def test_an_agent_may_not_read_what_others_write(secured: Secured) -> None:

@@ -51,7 +51,7 @@ class Endpoint:
     def _end(self, sign: int) -> int:
         self.client.close()
         os.kill(self.process.pid, sign)
-        code = self.process.wait(timeout=10)
+        code = self.process.wait(timeout=60)
         assert self.process.stdout is not None
         self.process.stdout.close()
         return code

@@ -7,6 +7,7 @@ import socket
 import time
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,9 +28,9 @@ def _eventually(check: Callable[[], bool], timeout_s: float = 30) -> None:
 
 
 def test_ping_needs_no_user_and_everything_else_does(endpoint: Endpoint) -> None:
-    assert httpx.get(f"{endpoint.url}/ping").text == "Ok.\n"
-    assert httpx.get(f"{endpoint.url}/replicas_status").text == "Ok.\n"
-    assert httpx.get(endpoint.url).text == "Ok.\n"
+    assert httpx.get(f"{endpoint.url}/ping", timeout=60).text == "Ok.\n"
+    assert httpx.get(f"{endpoint.url}/replicas_status", timeout=60).text == "Ok.\n"
+    assert httpx.get(endpoint.url, timeout=60).text == "Ok.\n"
     assert httpx.get(f"{endpoint.url}/nothing").status_code == 404
     nobody = httpx.post(endpoint.url, content="SELECT 1")
     assert (nobody.status_code, nobody.headers["x-clickhouse-exception-code"]) == (401, "516")
@@ -119,7 +120,7 @@ def test_held_back_to_the_end_a_late_error_is_a_status(endpoint: Endpoint) -> No
 def test_large_results_stream_while_the_query_runs(endpoint: Endpoint) -> None:
     sql = "SELECT number, repeat('x', 100) FROM system.numbers FORMAT JSONCompactEachRow"
     seen = 0
-    with httpx.stream("POST", endpoint.url, content=sql, auth=("admin", "admin-password")) as answer:
+    with httpx.stream("POST", endpoint.url, content=sql, auth=("admin", "admin-password"), timeout=60) as answer:
         for piece in answer.iter_bytes():
             seen += len(piece)
             if seen > 20_000_000:
@@ -162,7 +163,7 @@ def test_answers_are_compressed_on_request(endpoint: Endpoint) -> None:
                 params={"enable_http_compression": 1, "buffer_size": buffer_size, "user": "admin",
                         "password": "admin-password"},
             )  # fmt: skip
-            with httpx.Client() as client:
+            with httpx.Client(timeout=60) as client:
                 answer = client.send(request, stream=True)
                 assert answer.headers["content-encoding"] == encoding
                 assert decompress(b"".join(answer.iter_raw())) == plain
@@ -210,13 +211,16 @@ def test_a_session_keeps_settings_database_and_temporary_tables(endpoint: Endpoi
 
 
 def test_a_session_serves_one_request_at_a_time(endpoint: Endpoint) -> None:
-    sql = "SELECT sleepEachRow(0.2) FROM numbers(10) SETTINGS max_block_size = 1"
-    with httpx.Client(auth=("admin", "admin-password"), params={"session_id": "busy"}) as client:
-        with pytest.raises(httpx.ReadTimeout):
-            client.post(endpoint.url, content=sql, timeout=0.1)
-        answer = client.post(endpoint.url, content="SELECT 1")
+    sql = "SELECT sleepEachRow(0.2) FROM numbers(25) SETTINGS max_block_size = 1"
+    session = {"auth": ("admin", "admin-password"), "params": {"session_id": "busy"}, "timeout": 60}
+    with ThreadPoolExecutor(1) as pool:
+        busy = pool.submit(httpx.post, endpoint.url, content=sql, **session)
+        running = "SELECT count() FROM system.processes WHERE query LIKE '%sleepEachRow(0.2)%'"
+        _eventually(lambda: endpoint.value(running) == "2")  # itself is one
+        answer = httpx.post(endpoint.url, content="SELECT 1", **session)
         assert (answer.status_code, answer.headers["x-clickhouse-exception-code"]) == (500, "373")
-        _eventually(lambda: client.post(endpoint.url, content="SELECT 1").text == "1\n")
+        busy.result()
+        assert httpx.post(endpoint.url, content="SELECT 1", **session).text == "1\n"
 
 
 def test_external_tables_join_a_query(endpoint: Endpoint) -> None:

@@ -73,9 +73,10 @@ def control_root(config: SignerConfig) -> tuple[int, str, bytes]:
     consumer = Consumer(consumer_config(config.bootstrap_servers, "auditor", **{"enable.partition.eof": True}))
     consumer.assign([TopicPartition(LEDGER_CONTROL.name, 0, 0)])
     messages = []
-    while (message := consumer.poll(10)) is not None and message.error() is None:
+    while (message := consumer.poll(60)) is not None and message.error() is None:
         messages.append(message)
     consumer.close()
+    assert message is not None, "Kafka does not answer"
     times = [message.timestamp()[1] * 1000 for message in messages]
     columns = ([m.offset() for m in messages], times, [m.key() for m in messages], [m.value() for m in messages])
     return len(messages), origin_of(control), root_hash(leaf_hashes(control, 0, *columns))
@@ -294,7 +295,7 @@ def test_checkpoints_are_published(config: SignerConfig, tmp_path: Path) -> None
         sign_until(worker, config, events=0)
     consumer = Consumer(consumer_config(config.bootstrap_servers, "reader"))
     consumer.assign([TopicPartition("procurator.ledger.checkpoints.v1", 0, 0)])
-    message = consumer.poll(20)
+    message = consumer.poll(60)
     consumer.close()
     assert message is not None
     assert next(read_checkpoints(config.checkpoints_file)) in message.value()

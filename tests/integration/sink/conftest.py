@@ -62,12 +62,12 @@ class SinkProcess:
     def end(self, number: int) -> int:
         """Send a signal and return the exit code."""
         self.send(number)
-        return self.process.wait(10)
+        return self.process.wait(60)
 
     def stop(self) -> None:
         """Let it end that was told to, by force if it must be."""
         try:
-            self.process.wait(10)
+            self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -145,7 +145,7 @@ class World:
         consumer = Consumer(consumer_config(self.stack.kafka, f"test-{uuid.uuid4()}"))
         found: dict[int, list[Record]] = {}
         for partition in range(self.topics.describe([topic])[topic][1]):
-            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), 10, cached=False)
+            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), 60, cached=False)
             records = found[partition] = []
             consumer.assign([TopicPartition(topic, partition, low)])
             while (records[-1].offset + 1 if records else low) < high:
@@ -155,6 +155,10 @@ class World:
                     records.append(Record(message.offset(), time_us, message.key(), message.value()))
         consumer.close()
         return found
+
+    def await_pointers(self, count: int) -> None:
+        """Wait until the topic of dead letters has so many records: they come after their entries."""
+        await_that(lambda: sum(map(len, self.read(DEAD_LETTER.name).values())) >= count)
 
     def assert_ledger_is_the_topic(self, topic: str = SESSION_EVENTS.name, table: str = "events") -> None:
         """Every record that stands in Kafka is an entry once, byte for byte, with its leaf; the head is their root."""
@@ -179,7 +183,7 @@ class World:
     def await_head(self, log: str, size: int, root: bytes) -> None:
         """Wait until the last head's row of a log is this."""
         sql = f"SELECT size, hex(root) FROM ledger_heads WHERE log_id = '{log}' ORDER BY next_offset DESC LIMIT 1"
-        await_that(lambda: not size or self.rows(sql) == [[size, root.hex().upper()]], 10)
+        await_that(lambda: not size or self.rows(sql) == [[size, root.hex().upper()]])
 
 
 def _bytes(is_null: int, text: str) -> bytes | None:
