@@ -13,8 +13,9 @@ from procurator.errors import Unavailable
 from procurator.kafka import producer_config
 
 #: A record that is not acknowledged by then is given up: somebody waits for an answer.
-TIMEOUT_MS = 3_000
+TIMEOUT_MS = 10_000
 _POLL_S = 0.2
+_CLOSE_S = 3.0
 
 
 class AcknowledgedProducer:
@@ -54,7 +55,7 @@ class AcknowledgedProducer:
         self._stop.set()
         if self._producer is not None:
             self._thread.join()
-            self._producer.flush(TIMEOUT_MS / 1000)
+            self._producer.flush(_CLOSE_S)
 
     def _open(self) -> Producer:
         """Return the producer; called on the event loop alone, so two are never made."""

@@ -37,7 +37,7 @@ def _tab_to(page: Page, name: str, limit: int = 60) -> list[str]:
 
 
 def test_from_the_list_to_the_end_of_a_session_and_its_export(
-    page: Page, running: Any, sdk: Any, until: Callable[..., Any]
+    page: Page, running: Any, sdk: Any, until: Callable[..., Any], api: httpx.Client
 ) -> None:
     page.goto("/sessions")
     page.keyboard.press("/")
@@ -45,9 +45,11 @@ def test_from_the_list_to_the_end_of_a_session_and_its_export(
     page.keyboard.type("agent:hands-free status:RUNNING")
     page.keyboard.press("Enter")
     expect(page.locator(".chip")).to_have_count(2)
+    page.wait_for_load_state()
     page.keyboard.press("j")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("hands-free")
+    page.wait_for_load_state()
     _tab_to(page, "Terminate Session")
     page.keyboard.press("Enter")
     dialog = page.get_by_role("dialog", name="Terminate this session?")
@@ -64,6 +66,8 @@ def test_from_the_list_to_the_end_of_a_session_and_its_export(
     running.end()
     sdk.flush()
     expect(page.locator("#header .badge")).to_have_text("TERMINATED")
+    # Nothing of it can be proved before it is signed.
+    until(lambda: api.get(f"/v1/sessions/{running.session_id}/export").status_code == 200)
     _tab_to(page, "Export")
     with page.expect_download() as download:
         page.keyboard.press("Enter")

@@ -7,6 +7,15 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
+#: Where the page stands once it moves no more.
+_WHERE_IT_RESTS = """async () => {
+  for (let last = -1; last !== scrollY; ) {
+    last = scrollY;
+    await new Promise((done) => setTimeout(done, 300));
+  }
+  return scrollY;
+}"""
+
 
 @pytest.fixture
 def running(sdk: Any, api: httpx.Client, until: Callable[..., Any]) -> Any:
@@ -76,10 +85,12 @@ def test_it_follows_the_end_unless_one_reads(page: Page, running: Any, sdk: Any)
         running.turn("assistant", f"Step {index}.\n\n" + "word " * 120)
     sdk.flush()
     expect(page.get_by_text("Step 11.").first).to_be_in_viewport()
+    expect(page.locator("#turn-12")).to_be_attached()
+    expect(page.locator("article.draft")).to_have_count(0)
     page.mouse.move(700, 500)
     page.mouse.wheel(0, -2_000)
     expect(page.get_by_role("button", name="Follow the end")).to_be_visible()
-    where = page.evaluate("scrollY")
+    where = page.evaluate(_WHERE_IT_RESTS)
     running.turn("assistant", "Step 12, which nobody asked for.")
     sdk.flush()
     expect(page.get_by_text("Step 12, which nobody asked for.").first).to_be_attached()

@@ -12,8 +12,11 @@ const SETTLE_MS_MAX = 30_000;
 let last = Number(trace?.dataset.last ?? 0);
 /** First turns of the windows that lack something. */
 const stale = new Set();
+/** Calls that have ended → the first turn of their window, and how they ended; until the ledger shows it. */
+const ended = new Map();
 let wait = SETTLE_MS;
 let settling = 0;
+let renewing = false;
 
 /** Take an entry of the session's stream. */
 export function onEntry(entry) {
@@ -50,12 +53,21 @@ function again() {
 }
 
 async function renew() {
+  if (renewing) return again(); // Of two at once the older answer might come last.
+  renewing = true;
   const asked = [...stale];
   stale.clear();
   await Promise.all(asked.map((first) => renewWindow(first).catch(() => stale.add(first))));
+  renewing = false;
   for (const one of tail.querySelectorAll("[data-place], [data-call]")) {
     if (isIn(one.dataset)) one.remove();
     else stale.add(Number(one.dataset.window));
+  }
+  for (const [call, { first, status }] of ended) {
+    const shown = isIn({ call })?.querySelector(".mark");
+    if (shown && shown.textContent !== "RUNNING") ended.delete(call);
+    else stale.add(first);
+    if (shown?.textContent === "RUNNING") shown.replaceWith(mark(status));
   }
   if (stale.size) again();
 }
@@ -114,7 +126,9 @@ function onCall(payload, done) {
   const turn = payload.turn_index ?? last;
   if (!known) tail.append(callBox(payload, done, Math.floor(turn / size) * size));
   else if (done) known.querySelector(".mark").replaceWith(mark(payload.status));
-  settle(known?.closest(".window") ? Number(known.closest(".window").dataset.first) : turn);
+  const first = Number(known?.closest(".window")?.dataset.first ?? Math.floor(turn / size) * size);
+  if (done) ended.set(call, { first, status: payload.status });
+  settle(first);
 }
 
 function callBox(payload, done, first) {

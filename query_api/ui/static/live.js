@@ -5,6 +5,8 @@ import { fetchPart, say } from "./html.js";
 import { id, trace } from "./trace.js";
 
 const HEADER_MS = 700;
+const HEADER_MS_MAX = 15_000;
+const LISTEN_AGAIN_MS = 5_000;
 const shell = document.getElementById("header");
 const button = document.getElementById("follow");
 
@@ -13,27 +15,53 @@ const atEnd = () => innerHeight + scrollY >= document.documentElement.scrollHeig
 const toEnd = () => scrollTo(0, document.documentElement.scrollHeight);
 
 let refresh = 0;
+let wait = HEADER_MS;
+let asked = 0;
+/** The status that the stream told last. The header comes from the ledger, which may have it a moment later. */
+let heard = "";
+let resume = shell.dataset.resume;
 
 /** Show the header anew, at most once in `HEADER_MS`. */
 function soon() {
   refresh ||= setTimeout(() => {
     refresh = 0;
-    header().catch(() => {});
-  }, HEADER_MS);
+    header().catch(again);
+  }, wait);
+}
+
+function again() {
+  wait = Math.min(HEADER_MS_MAX, 2 * wait);
+  soon();
+}
+
+function hear(event) {
+  heard = JSON.parse(event.data).status;
+  if (wait > HEADER_MS) {
+    clearTimeout(refresh);
+    refresh = 0;
+    wait = HEADER_MS;
+  }
+  soon();
 }
 
 async function header() {
+  const mine = ++asked;
   const part = await fetchPart(`/sessions/${id}/header`);
+  if (mine !== asked) return; // A newer one is on its way.
+  const { open, status } = part.querySelector("[data-status]").dataset;
   const inUse = shell.querySelector("dialog[open]") || shell.contains(document.activeElement);
-  if (!inUse) return shell.replaceChildren(part);
-  // Nobody's dialog or focus is taken away: the status is shown, the rest once the focus has gone on.
-  shell.querySelector(".title .badge").replaceWith(part.querySelector(".title .badge"));
-  shell.addEventListener("focusout", soon, { once: true });
+  if (inUse) {
+    // Nobody's dialog or focus is taken away: the status is shown, the rest once the focus has gone on.
+    shell.querySelector(".title .badge").replaceWith(part.querySelector(".title .badge"));
+    shell.addEventListener("focusout", soon, { once: true });
+  } else shell.replaceChildren(part);
+  if (heard && open && status !== heard) again();
+  else wait = HEADER_MS;
 }
 
 function listen() {
   // It goes on from what the page was rendered from.
-  const source = new EventSource(`/v1/sessions/${id}/stream?last_event_id=${encodeURIComponent(shell.dataset.resume)}`);
+  const source = new EventSource(`/v1/sessions/${id}/stream?last_event_id=${encodeURIComponent(resume)}`);
   const badge = document.querySelector("[data-live]");
   const set = (away) => {
     if (!badge) return;
@@ -42,21 +70,30 @@ function listen() {
     badge.lastChild.textContent = away ? "reconnecting" : "live";
   };
   source.addEventListener("open", () => set(false));
-  source.addEventListener("error", () => set(true));
-  source.addEventListener("state", soon);
+  source.addEventListener("error", () => {
+    set(true);
+    // A server that is there and refuses, for now: browsers try again only where there was none.
+    if (source.readyState === EventSource.CLOSED) setTimeout(listen, LISTEN_AGAIN_MS);
+  });
+  const on = (name, take) =>
+    source.addEventListener(name, (event) => {
+      resume = event.lastEventId || resume;
+      take(event);
+    });
+  on("state", hear);
   if (trace) {
-    source.addEventListener("event", (event) => onEntry(JSON.parse(event.data)));
-    source.addEventListener("delta", (event) => onDelta(JSON.parse(event.data)));
+    on("event", (event) => onEntry(JSON.parse(event.data)));
+    on("delta", (event) => onDelta(JSON.parse(event.data)));
   }
-  source.addEventListener("end", () => {
+  on("end", (event) => {
     source.close();
     badge?.setAttribute("hidden", "");
     button?.setAttribute("hidden", "");
-    soon();
+    hear(event);
     if (trace) settle();
     say("The session has ended");
   });
-  addEventListener("pagehide", () => source.close());
+  addEventListener("pagehide", () => source.close(), { once: true });
 }
 
 /** Keep the end in view as it grows, unless one scrolls up to read. */

@@ -251,8 +251,13 @@ async def test_a_principals_pause_is_said_by_the_session_that_waits(lab: Lab) ->
     pause = signal("PAUSE", reason="let me look")
     async with lab.procurator.session() as session:
         tell(session, pause)
-        resume = threading.Timer(0.05, tell, (session, signal("RESUME", requested_by="user:ann", reason="fine")))
-        resume.start()
+
+        def resume() -> None:
+            while "ApprovalRequested" not in lab.kinds():
+                time.sleep(0.005)
+            tell(session, signal("RESUME", requested_by="user:ann", reason="fine"))
+
+        threading.Thread(target=resume, daemon=True).start()
         async with session.model_call("openai", "gpt-4o") as call:
             call.complete()
     assert lab.kinds()[1:4] == ["ApprovalRequested", "ApprovalDecided", "ModelCallStarted"]
@@ -312,8 +317,8 @@ def test_the_callback_hears_each_signal_once_and_may_fail(lab: Lab, caplog: pyte
 
 def test_calls_wait_for_earlier_signals_but_not_for_ever(lab: Lab) -> None:
     with lab.procurator.session() as session:
-        session.orders.hold(time.monotonic() + 0.05)
         began = time.monotonic()
+        session.orders.hold(began + 0.05)
         with session.tool_call("f"):
             assert time.monotonic() - began >= 0.05
         session.orders.hold(time.monotonic() + 60)

@@ -50,8 +50,8 @@ def test_a_hopeless_disk_is_not_waited_for() -> None:
 def test_room_wakes_who_waits_for_it() -> None:
     box = outbox("block", wait_s=30)
     fill(box, 3)
-    threading.Timer(0.02, box.take, (1, 10_000)).start()
     with box.lock:
+        threading.Timer(0.02, box.take, (1, 10_000)).start()  # which needs the lock
         box.await_room(time.monotonic() + 30)
         assert box.has_room((b"k", b""))
 
