@@ -36,6 +36,8 @@ from procurator.query_api.routes import (
 from procurator.query_api.services import Services
 from procurator.query_api.ui import install as ui
 
+#: Nobody is answered before so long, or before what is kept in Kafka (keys, budgets) is known.
+_INFORMED_S = 5.0
 _DESCRIPTION = (
     "The audit ledger of every agent interaction. Lists are `{items, next_cursor}`; times are RFC 3339 in UTC with "
     "microseconds, money is a decimal string in USD, errors are problem documents (RFC 9457)."
@@ -56,6 +58,7 @@ def create_app(settings: Settings, authenticator: Authenticator) -> FastAPI:
         app.state.services = services = Services.connect(settings, figures)
         app.state.authenticator = Identities([authenticator, services.keys, *([provider] if provider else [])])
         summaries = asyncio.create_task(services.refusals.summarise())
+        await services.informed(_INFORMED_S)
         yield
         summaries.cancel()
         await services.close()

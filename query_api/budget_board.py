@@ -29,16 +29,16 @@ class BudgetBoard:
         self.changing = asyncio.Lock()
         self._commands = commands
         topics = (BUDGET_DEFINITIONS, BUDGET_STATUS)
-        self._following = Following(settings, registry, topics, self._take, "budgets")
+        self.following = Following(settings, registry, topics, self._take, "budgets")
 
     def start(self) -> None:
         """Begin to read, whether Kafka is there already or comes later."""
-        self._following.start()
+        self.following.start()
 
     @property
     def budgets(self) -> dict[str, Budget]:
         """The definitions by id. Raises Unavailable until all have been read."""
-        self._following.require()
+        self.following.require()
         return self._budgets
 
     def status(self, budget_id: str) -> dict[str, Any] | None:
@@ -55,12 +55,12 @@ class BudgetBoard:
 
     def close(self) -> None:
         """Stop reading."""
-        self._following.close()
+        self.following.close()
 
     async def _write(self, budget_id: str, record: dict[str, Any] | None) -> None:
-        self._following.require()
+        self.following.require()
         await self._commands.send(BUDGET_DEFINITIONS, budget_id, record)
-        await asyncio.gather(self._following.catch_up(BUDGET_DEFINITIONS), asyncio.sleep(NOTICE_S))
+        await asyncio.gather(self.following.catch_up(BUDGET_DEFINITIONS), asyncio.sleep(NOTICE_S))
 
     def _take(self, heard: list[Heard]) -> None:
         for topic, _, key, record in heard:

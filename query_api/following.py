@@ -41,6 +41,10 @@ class Following:
         """Begin to read."""
         self._thread.start()
 
+    async def informed(self, timeout_s: float) -> bool:
+        """Wait until all has been read that was there at the start; return whether it has."""
+        return await asyncio.to_thread(self._informed.wait, timeout_s)
+
     def require(self) -> TopicFeed:
         """Return the feed. Raises Unavailable until all has been read that was there at the start."""
         if self._feed is None or not self._informed.is_set():

@@ -25,16 +25,16 @@ class KeyRing:
     def __init__(self, settings: Settings, registry: Registry, commands: Commands) -> None:
         self._keys: dict[str, ApiKey] = {}
         self._commands = commands
-        self._following = Following(settings, registry, (API_KEYS,), self._take, "API keys")
+        self.following = Following(settings, registry, (API_KEYS,), self._take, "API keys")
 
     def start(self) -> None:
         """Begin to read, whether Kafka is there already or comes later."""
-        self._following.start()
+        self.following.start()
 
     @property
     def keys(self) -> dict[str, ApiKey]:
         """The keys by id."""
-        self._following.require()
+        self.following.require()
         return self._keys
 
     async def principal(self, token: str) -> Principal | None:
@@ -45,13 +45,13 @@ class KeyRing:
 
     async def put(self, key: ApiKey) -> None:
         """Publish a key as it is from now on; afterwards `keys` has it."""
-        self._following.require()
+        self.following.require()
         await self._commands.send(API_KEYS, key.key_id, key.to_record())
-        await self._following.catch_up(API_KEYS)
+        await self.following.catch_up(API_KEYS)
 
     def close(self) -> None:
         """Stop reading."""
-        self._following.close()
+        self.following.close()
 
     def _take(self, heard: list[Heard]) -> None:
         for _, _, name, record in heard:

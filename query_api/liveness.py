@@ -53,15 +53,15 @@ class Liveness:
         self.terminations = Terminations()
         self._stalled_after = timedelta(seconds=settings.stalled_after_s)
         self._now = now or (lambda: datetime.now(UTC))
-        self._following = Following(settings, registry, (CONTROL,), self._take, "signals")
+        self.following = Following(settings, registry, (CONTROL,), self._take, "signals")
 
     def start(self) -> None:
         """Begin to read, whether Kafka is there already or comes later."""
-        self._following.start()
+        self.following.start()
 
     def close(self) -> None:
         """Stop reading."""
-        self._following.close()
+        self.following.close()
 
     def shown(self, session: dict[str, Any]) -> dict[str, Any]:
         """Return the session with both; ``as_of`` is RFC 3339: the broker's time of its last record."""

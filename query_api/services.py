@@ -86,6 +86,11 @@ class Services:
             webhooks,
         )
 
+    async def informed(self, timeout_s: float) -> None:
+        """Wait until budgets, keys, signals and webhooks are known; no longer, since Kafka may be away."""
+        boards = (self.budgets, self.keys, self.liveness, self.webhooks)
+        await asyncio.gather(*(board.following.informed(timeout_s) for board in boards))
+
     async def close(self) -> None:
         """Close the connections."""
         await self.live.close()

@@ -35,16 +35,16 @@ class WebhookBoard:
         self.changing = asyncio.Lock()
         self._commands = commands
         topics = (WEBHOOK_ENDPOINTS, WEBHOOK_STATE, WEBHOOK_DEAD_LETTERS)
-        self._following = Following(settings, registry, topics, self._take, "webhooks")
+        self.following = Following(settings, registry, topics, self._take, "webhooks")
 
     def start(self) -> None:
         """Begin to read, whether Kafka is there already or comes later."""
-        self._following.start()
+        self.following.start()
 
     @property
     def endpoints(self) -> dict[str, Endpoint]:
         """The endpoints by id."""
-        self._following.require()
+        self.following.require()
         return self._endpoints
 
     def dead_letters(self, endpoint_id: str) -> list[DeadLetter]:
@@ -62,12 +62,12 @@ class WebhookBoard:
 
     def close(self) -> None:
         """Stop reading."""
-        self._following.close()
+        self.following.close()
 
     async def _send(self, endpoint_id: str, record: dict[str, Any] | None) -> None:
-        self._following.require()
+        self.following.require()
         await self._commands.send(WEBHOOK_ENDPOINTS, endpoint_id, record)
-        await self._following.catch_up(WEBHOOK_ENDPOINTS)
+        await self.following.catch_up(WEBHOOK_ENDPOINTS)
 
     def _take(self, heard: list[Heard]) -> None:
         for topic, _, key, record in heard:

@@ -133,6 +133,7 @@ class ExportWorker:
         return self._saved(job.with_file(file, **changes), message=None)
 
     def _complete(self, job: Job) -> Job:
+        self._check(job)
         completed_at = _now()
         manifest = {
             "format": MANIFEST_FORMAT,

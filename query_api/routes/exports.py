@@ -118,7 +118,8 @@ async def end(access: Delete, services: InService, export_id: UUID, _: Nothing) 
     """Cancel an export that is unfinished; remove one that is finished, with its files."""
     job = await _find(services, access, export_id)
     await access.shown(details={"status": job.status})
-    await services.exports.end(job)
+    # Anew: meanwhile it may have come to its end.
+    await services.exports.end(await _find(services, access, export_id))
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 

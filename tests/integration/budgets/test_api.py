@@ -71,8 +71,9 @@ def test_a_budget_from_definition_to_history(api: httpx.Client, fleet: Any, list
     answer = api.post(f"/v1/sessions/{session_id}/approve", json={"reason": "it is worth it"})
     assert answer.status_code == 202, answer.text
     assert answer.json()["approval_id"] == pending[0]
-    fleet.wait(lambda: not pending_of(api, session_id), "the session goes on")
+    fleet.wait(lambda: pending_of(api, session_id) == [], "the session goes on")
     assert api.post(f"/v1/sessions/{session_id}/deny").status_code == 409
+    fleet.wait(lambda: len(listener.signals(session_id)) == 2, "it is told to go on")
     assert [signal["kind"] for signal in listener.signals(session_id)] == ["PAUSE", "RESUME"]
     changed = api.put(path, json=definition(name, limit="600"))
     assert (changed.status_code, changed.json()["version"]) == (200, 2)
@@ -89,9 +90,9 @@ def shown(api: httpx.Client, path: str, spent: str) -> dict[str, Any] | None:
     return status if status["spent"] == spent else None
 
 
-def pending_of(api: httpx.Client, session_id: str) -> list[str]:
+def pending_of(api: httpx.Client, session_id: str) -> list[str] | None:
     answer = api.get(f"/v1/sessions/{session_id}")
-    pending: list[str] = answer.json()["pending_approvals"] if answer.status_code == 200 else []
+    pending: list[str] | None = answer.json()["pending_approvals"] if answer.status_code == 200 else None
     return pending
 
 

@@ -94,7 +94,8 @@ def run(seed: int, stack: Stack, fleet: Any, listener: Any, folder: Path) -> Non
         spent, usd = recount(fleet, set(agents))
         for name in agents:
             fleet.wait(lambda name=name: tokens(listener, budgets[name]) == spent[name], f"{name} is recounted", 90.0)
-        assert total_of(listener.counters(dollars.budget_id).values()).attousd == int(usd[agents[1]].scaleb(18))
+        attousd = int(usd[agents[1]].scaleb(18))
+        fleet.wait(lambda: total_of(listener.counters(dollars.budget_id).values()).attousd == attousd, "so are dollars")
         crossed = {name for name in agents if spent[name] >= limits[name]}
         assert lowered in crossed
         assert crossed < set(agents)

@@ -1,5 +1,6 @@
 """On the real stack: budgets are crossed, sessions do not answer, run too long, have children, wait for an approval."""
 
+import time
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -30,11 +31,11 @@ def test_a_crossed_budget_terminates_those_who_spend_it_and_refuses_new_ones(fle
         [signal] = fleet.wait(lambda session_id=session_id: listener.signals(session_id), "those who spend are told")
         assert (signal["kind"], signal["cause"], signal["budget_id"]) == ("TERMINATE", "BUDGET", budget.budget_id)
         assert signal["requested_by"] == "procurator.stream"
+    fleet.end(second, spender, "TERMINATED")  # within its grace
     late = fleet.start(spender)
     [refused] = fleet.wait(lambda: listener.signals(late), "a new session is refused")
     assert refused["kind"] == "TERMINATE"
-    fleet.end(second, spender, "TERMINATED")
-    state = fleet.wait(lambda: ended(listener, first), "the grace of a runtime that never answers ends", 20.0)
+    state = fleet.wait(lambda: ended(listener, first), "the grace of a runtime that never answers ends")
     assert (state["status"], state["end_inferred"], state["ended_by"]) == ("TERMINATED", True, "procurator.stream")
     assert state["completed_at"] >= listener.signals(first)[0]["requested_at"] + 10_000_000
     fleet.call(first, spender, 7)
@@ -157,10 +158,11 @@ def test_a_busy_session_beyond_its_timeout_ends(fleet: Any, listener: Any) -> No
     while not signalled:
         fleet.call(session_id, name, 1)
         signalled = listener.signals(session_id)
-        assert now_us() - started_us < 20_000_000, "no signal"
+        assert now_us() - started_us < 60_000_000, "no signal"
+        time.sleep(0.005)  # busy, and no flood
     assert (signalled[0]["cause"], signalled[0]["terminal_status"]) == ("TIMEOUT", "TIMEOUT")
     assert signalled[0]["requested_at"] >= started_us + 900_000
-    state = fleet.wait(lambda: ended(listener, session_id), "the session ends", 20.0)
+    state = fleet.wait(lambda: ended(listener, session_id), "the session ends")
     assert state["status"] == "TIMEOUT"
 
 

@@ -57,7 +57,7 @@ HOST = "hooks.example"
 POLICIES = Policies(
     BatchPolicy(entries_max=50, linger_s=0.05),
     RetryPolicy(first_s=0.05, most_s=0.2, open_s=0.1, give_up_s=3600.0),
-    SendPolicy(deadline_s=2.0),
+    SendPolicy(deadline_s=5.0),
     window_bytes=200_000,
 )
 
@@ -262,7 +262,7 @@ class Hooks:
         consumer.assign([TopicPartition(*place, start) for place, (start, _) in bounds.items()])
         decoder = Decoder(load_schema(topic.schema), self.registry.fetch)
         found: list[Any] = []
-        until_s = time.monotonic() + 30
+        until_s = time.monotonic() + 90
         while len(found) < len(event_ids):
             assert time.monotonic() < until_s
             message = consumer.poll(0.5)
@@ -418,7 +418,7 @@ def forwarder(settings: Settings, names: Names, certificate: Path) -> Iterator[N
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    assert ready.wait(30)
+    assert ready.wait(90)
     if ended.done():
         ended.result()
     yield

@@ -3,7 +3,7 @@
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Event
 
@@ -24,6 +24,7 @@ from procurator.producers.simulator import simulate
 from procurator.registry import Registry
 from procurator.sink.rederive import TABLES, Rederivation
 from procurator.topics import LEDGER_CONTROL, SESSION_EVENTS
+from procurator.verify.catching_up import await_tables
 from procurator.verify.ledger import LedgerCheck, verify_ledger
 from procurator.verify.report import Report
 from procurator.verify.source import LedgerSource
@@ -31,7 +32,7 @@ from procurator.verify.trust import claimed
 
 COMPONENTS = ALL - {"retention"}
 LEDGER_TABLES = ("events", "audit", "ledger_control", "ledger_gaps")
-SIGNED_S = 60.0
+SIGNED_S = 150.0
 
 
 class Ledger:
@@ -46,6 +47,8 @@ class Ledger:
         self.data_dir = stack.layout.data_dir
         self.key = load_verifier(self.data_dir / "sign" / "key.pub")
         self._names = (f"attacked_{number}" for number in itertools.count())
+        #: Of each copy: the checkpoints that were there when it was made.
+        self._notes_of: dict[str, list[bytes]] = {}
 
     def clickhouse(self, database: str = "procurator") -> ClickHouse:
         return ClickHouse(self.stack.clickhouse_url, "admin", self.stack.admin_key, database)
@@ -57,6 +60,10 @@ class Ledger:
     @property
     def notes(self) -> list[bytes]:
         return list(read_checkpoints(self.data_dir / "checkpoints"))
+
+    def notes_of(self, clickhouse: ClickHouse) -> list[bytes]:
+        """Return the checkpoints of a copy, or of the ledger itself: its signer goes on meanwhile."""
+        return self._notes_of.get(clickhouse.database) or self.notes
 
     def await_signed(self, events: int, session_ids: Sequence[str] = ()) -> None:
         """Wait until so many events (of these sessions) are in the table, and all of that under a checkpoint."""
@@ -71,6 +78,10 @@ class Ledger:
             assert time.monotonic() < until_s, f"{found} of {events} events, not all signed in {SIGNED_S} s"
             time.sleep(0.5)
 
+    def await_tables(self, clickhouse: ClickHouse, notes: list[bytes]) -> None:
+        """Wait for what is signed: the signer may be a moment ahead of the sink."""
+        await_tables(LedgerSource(clickhouse), notes, ("events", "audit"), Event().wait)
+
     def verify(self, clickhouse: ClickHouse, notes: list[bytes] | None = None) -> Report:
         """Verify the tables that a client sees."""
         return verify(clickhouse, self, notes)
@@ -78,7 +89,10 @@ class Ledger:
     @contextmanager
     def copy(self) -> "Iterator[ClickHouse]":
         """Yield a client of a copy of the ledger, which may be changed at will."""
-        name = next(self._names)
+        name, notes = next(self._names), self.notes
+        with closing(self.clickhouse()) as live:
+            self.await_tables(live, notes)
+        self._notes_of[name] = notes
         clickhouse = self.clickhouse(name)
         clickhouse.execute(f"CREATE DATABASE {name}", database="")
         for table in LEDGER_TABLES:
@@ -92,7 +106,9 @@ class Ledger:
 
 def verify(clickhouse: ClickHouse, ledger: Ledger, notes: list[bytes] | None = None) -> Report:
     """Verify the tables that a client sees, as ``procurator verify ledger`` does."""
-    notes = ledger.notes if notes is None else notes
+    notes = ledger.notes_of(clickhouse) if notes is None else notes
+    if clickhouse.database == "procurator":
+        ledger.await_tables(clickhouse, notes)
     check = LedgerCheck(
         source=LedgerSource(clickhouse),
         origin=claimed(notes[0]).origin,

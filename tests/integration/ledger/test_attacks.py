@@ -220,8 +220,9 @@ def test_rolling_the_whole_database_back_is_found_by_the_checkpoints(ledger: Any
         clickhouse.execute("TRUNCATE TABLE events")
         assert "cut_off" in {finding.what for finding in verified(clickhouse).findings}
         # Rolled back together with the file of checkpoints it is consistent: only an anchor outside tells.
-        assert verified(clickhouse, ledger.notes[:1]).verdict is Verdict.SOUND
-        anchored = verified(clickhouse, [ledger.notes[0], ledger.notes[-1]])
+        notes = ledger.notes_of(clickhouse)
+        assert verified(clickhouse, notes[:1]).verdict is Verdict.SOUND
+        anchored = verified(clickhouse, [notes[0], notes[-1]])
     assert "cut_off" in {finding.what for finding in anchored.findings}
 
 
@@ -230,7 +231,7 @@ def test_a_forged_checkpoint_is_found(ledger: Any, verified: Verified) -> None:
     forged = Checkpoint(last.origin, last.size, bytes(32))
     stranger = sign_checkpoint(forged, Signer.generate("procurator.ledger"))
     with ledger.copy() as clickhouse:
-        report = verified(clickhouse, [*ledger.notes, stranger])
+        report = verified(clickhouse, [*ledger.notes_of(clickhouse), stranger])
     assert {finding.what for finding in report.findings} == {"checkpoint_signature"}
 
 
@@ -239,7 +240,7 @@ def test_two_views_signed_by_a_stolen_key_are_found(ledger: Any, verified: Verif
     last = claimed(ledger.notes[-1])
     other_view = sign_checkpoint(Checkpoint(last.origin, last.size, bytes(32)), stolen)
     with ledger.copy() as clickhouse:
-        report = verified(clickhouse, [*ledger.notes, other_view])
+        report = verified(clickhouse, [*ledger.notes_of(clickhouse), other_view])
     assert {finding.what for finding in report.findings} == {"checkpoint_differs"}
 
 
@@ -252,10 +253,10 @@ def test_a_wrong_key_cannot_tell(ledger: Any, verified: Verified, monkeypatch: p
 
 
 def test_a_changed_signature_is_found(ledger: Any, verified: Verified) -> None:
-    first, *rest = ledger.notes
-    note = bytearray(rest[-1])
-    note[-10] ^= 1
     with ledger.copy() as clickhouse:
+        first, *rest = ledger.notes_of(clickhouse)
+        note = bytearray(rest[-1])
+        note[-10] ^= 1
         report = verified(clickhouse, [first, *rest[:-1], bytes(note)])
     assert report.verdict is Verdict.TAMPERED
 
@@ -265,7 +266,7 @@ def test_a_checkpoint_of_another_ledger_is_found(ledger: Any, verified: Verified
         Checkpoint("procurator.ledger/00000000-0000-4000-8000-000000000000", 1, bytes(32)), Signer.generate("x")
     )
     with ledger.copy() as clickhouse:
-        report = verified(clickhouse, [*ledger.notes, other])
+        report = verified(clickhouse, [*ledger.notes_of(clickhouse), other])
     assert {finding.what for finding in report.findings} == {"another_ledger"}
 
 

@@ -31,7 +31,8 @@ def event(ledger: Any) -> list[Any]:
     """Event id and session id of an event whose session is whole."""
     clickhouse = ledger.clickhouse()
     (row,) = clickhouse.rows(
-        "SELECT event_id, session_id FROM events WHERE kind = 'SessionEnded' ORDER BY offset LIMIT 1"
+        "SELECT event_id, session_id FROM events WHERE kind = 'SessionEnded' AND value IS NOT NULL"
+        " ORDER BY offset LIMIT 1"
     )
     clickhouse.close()
     return list(row)

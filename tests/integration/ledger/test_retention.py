@@ -109,9 +109,11 @@ class Retention:
         until_s = time.monotonic() + 120
         while len(self.ended()) < before + count:
             assert time.monotonic() < until_s, f"{len(self.ended())} of {before + count} sessions ended"
+            time.sleep(0.1)
         self.ledger.await_signed(self.count("1"))
         while self.unsettled():
             assert time.monotonic() < until_s, "the sink has not settled its heads"
+            time.sleep(0.1)
         return self.ended()
 
     def unsettled(self) -> int:

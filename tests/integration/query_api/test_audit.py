@@ -97,7 +97,10 @@ def test_what_is_shown_and_what_is_refused_is_in_the_audit(operator: httpx.Clien
     own = await_rows(lambda: audit(operator, admin, principal=f"key:{admin_id}"), lambda rows: rows)
     assert {row["action"] for row in own} == {"audit.read"}, "who reads the audit is in it"
     assert {row["org_id"] for row in audit(operator, admin)} == {org}, "an organisation's audit is its own"
-    made = [row for row in audit(operator, action="keys.write") if row["resource"] == reader_id]
+    # Of another principal, so in another partition: its block may come later.
+    made = await_rows(
+        lambda: [row for row in audit(operator, action="keys.write") if row["resource"] == reader_id], bool
+    )
     assert [(row["org_id"], row["principal"], row["outcome"]) for row in made] == [("*", "key:admin", "ALLOWED")]
     assert all(_secret(reader) not in (row["details"] or "") for row in made)
 
@@ -148,8 +151,8 @@ def test_a_key_opens_and_a_revocation_closes_every_process(
 
 
 def await_status(client: TestClient, headers: dict[str, str], status: int) -> None:
-    """Wait until the process has heard: within three seconds on an idle machine, more is for a busy one."""
-    deadline = time.monotonic() + 15
+    """Wait until the process has heard."""
+    deadline = time.monotonic() + 60
     while client.get("/v1/sessions", headers=headers).status_code != status:
         assert time.monotonic() < deadline
 
@@ -193,7 +196,7 @@ def test_nothing_is_shown_that_the_audit_cannot_take(stack: Stack, tmp_path: Pat
 def test_the_figures_are_there_and_name_nobody(operator: httpx.Client) -> None:
     session_id = str(uuid4())
     operator.get(f"/v1/sessions/{session_id}")
-    page = httpx.get(f"{operator.base_url}/metrics").raise_for_status()
+    page = operator.get("/metrics").raise_for_status()
     assert page.headers["content-type"].startswith("text/plain")
     route = 'procurator_api_requests_total{method="GET",route="/v1/sessions/{session_id}",status="404"}'
     assert any(line.startswith(route) for line in page.text.splitlines())
@@ -206,10 +209,10 @@ def test_the_figures_are_there_and_name_nobody(operator: httpx.Client) -> None:
 def test_whoever_calls_too_often_waits(operator: httpx.Client, second: TestClient, org: str) -> None:
     headers, _ = make_key(operator, org, "sessions:read:all")
     await_status(second, headers, 200)
-    second.app.state.rate_limiter = RateLimiter(RatePolicy(per_s=0.1, burst=2))  # type: ignore[attr-defined]
+    second.app.state.rate_limiter = RateLimiter(RatePolicy(per_s=0.0001, burst=2))  # type: ignore[attr-defined]
     statuses = [second.get("/v1/sessions?limit=1", headers=headers) for _ in range(3)]
     assert [answer.status_code for answer in statuses] == [200, 200, 429]
-    assert statuses[-1].headers["retry-after"] == "10"
+    assert 9_000 <= int(statuses[-1].headers["retry-after"]) <= 10_000
     assert second.get("/v1/sessions?limit=1").status_code == 401, "others are not held up"
 
 

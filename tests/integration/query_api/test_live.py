@@ -26,7 +26,7 @@ from procurator.producers import Procurator
 from procurator.registry import Registry
 from procurator.topics import SESSION_DELTAS, SESSION_EVENTS, Topic
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = 90.0
 pytestmark = pytest.mark.timeout(240)
 
 
@@ -49,7 +49,7 @@ class Publisher:
         for record in records:
             value = load_schema(topic.schema).encode(record, self.ids[topic.schema])
             self._producer.produce(topic.name, value, record["session_id"])
-        assert self.in_batch or self._producer.flush(20) == 0
+        assert self.in_batch or self._producer.flush(60) == 0
 
     @contextmanager
     def batch(self) -> Iterator[None]:
@@ -57,7 +57,7 @@ class Publisher:
         self.in_batch = True
         yield
         self.in_batch = False
-        assert self._producer.flush(20) == 0
+        assert self._producer.flush(60) == 0
 
 
 @dataclass
@@ -298,6 +298,7 @@ async def test_a_server_that_stops_says_so_and_its_successor_goes_on(
     await restart
     agent.turn(0, "meanwhile")
     agent.end()
+    await api.known(agent.session_id, "COMPLETED")
     async with api.stream(path, first.id) as heard:
         assert sequences(await take(heard, lambda one: one.name == "end")) == [1, 2]
 
@@ -419,8 +420,15 @@ async def test_a_list_goes_live_after_a_purge_of_the_last_state_of_a_partition(
     agent = new_agent(org_id=f"live-{uuid4().hex[:8]}")
     agent.start()
     await api.known(agent.session_id)
-    await asyncio.to_thread(stack.restart, "api", signal.SIGTERM)  # its feed begins at the table's heads anew
     with closing(ClickHouse(stack.clickhouse_url, "admin", stack.admin_key, "procurator")) as clickhouse:
+        its_row = f"SELECT 1 FROM sessions WHERE session_id = '{agent.session_id}'"
+
+        async def is_published() -> bool:
+            return bool(clickhouse.rows(its_row))
+
+        await until(is_published)  # known it is as soon as its events are
+        await asyncio.to_thread(stack.restart, "api", signal.SIGTERM)  # its feed begins at the table's heads anew
+        await api.known(agent.session_id)
 
         def heads() -> list[tuple[Any, ...]]:
             sql = "SELECT state_log_id, max(state_offset) AS head FROM sessions GROUP BY state_log_id"

@@ -3,6 +3,7 @@
 import signal
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -12,7 +13,7 @@ from procurator.producers import Procurator
 
 #: What bounds it: the stream publishes within 1 s, the sink gathers for up to 1 s, and after an outage looks again
 #: within 5 s. On a quiet machine it is some 0.5 s (docs/performance.md); the rest is for one that is not quiet.
-_VISIBLE_S = 20.0
+_VISIBLE_S = 60.0
 _PAUSE_S = 0.02
 
 
@@ -85,21 +86,24 @@ def test_a_whole_session_and_its_place_in_the_list(procurator: Procurator, api: 
 
 
 def test_an_outage_of_clickhouse_is_a_503_and_ends_by_itself(stack: Stack, api: httpx.Client) -> None:
-    before = stack.starts("clickhouse")
-    stack.kill("clickhouse", signal.SIGKILL)
-    response = api.get("/v1/sessions")
-    assert response.status_code == 503
+    for _ in range(5):  # it may be back before we have asked
+        before = stack.starts("clickhouse")
+        stack.kill("clickhouse", signal.SIGKILL)
+        response, ready = api.get("/v1/sessions"), api.get("/readyz")
+        assert api.get("/healthz").status_code == 200
+        stack.await_ready("clickhouse", starts=before + 1)
+        if response.status_code == ready.status_code == 503:
+            break
+    assert (response.status_code, ready.status_code) == (503, 503)
     assert response.headers["content-type"] == "application/problem+json"
     assert int(response.headers["retry-after"]) >= 1
-    assert api.get("/readyz").status_code == 503
-    assert api.get("/healthz").status_code == 200
-    stack.await_ready("clickhouse", starts=before + 1)
     _await(lambda: api.get("/v1/sessions").status_code == 200)
 
 
 def test_the_api_stops_cleanly_and_at_once(stack: Stack, api: httpx.Client) -> None:
-    began = time.monotonic()
-    stack.restart("api", signal.SIGTERM)
+    before, starts, said = stack.pid("api"), stack.starts("api"), stack.log("api").stat().st_size
+    stack.kill("api", signal.SIGTERM)
+    _await(lambda: not Path(f"/proc/{before}").exists(), 15)
+    stack.await_ready("api", starts + 1)
     assert api.get("/healthz").status_code == 200
-    assert time.monotonic() - began < 15
-    assert "Traceback" not in stack.log("api").read_text("utf-8")
+    assert b"Traceback" not in stack.log("api").read_bytes()[said:]
