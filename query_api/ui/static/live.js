@@ -16,7 +16,9 @@ const toEnd = () => scrollTo(0, document.documentElement.scrollHeight);
 
 let refresh = 0;
 let wait = HEADER_MS;
+/** How many headers were asked for, and which of them stands there. */
 let asked = 0;
+let shown = 0;
 /** The status that the stream told last. The header comes from the ledger, which may have it a moment later. */
 let heard = "";
 let resume = shell.dataset.resume;
@@ -47,7 +49,8 @@ function hear(event) {
 async function header() {
   const mine = ++asked;
   const part = await fetchPart(`/sessions/${id}/header`);
-  if (mine !== asked) return; // A newer one is on its way.
+  if (mine < shown) return; // A newer one was quicker.
+  shown = mine;
   const { open, status } = part.querySelector("[data-status]").dataset;
   const inUse = shell.querySelector("dialog[open]") || shell.contains(document.activeElement);
   if (inUse) {
