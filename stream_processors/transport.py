@@ -49,7 +49,10 @@ class Positions(Protocol):
         """Publish what is not published, or give up soon; called before partitions are lost."""
 
     def release(self, partitions: Iterable[int]) -> None:
-        """Forget partitions that are lost."""
+        """Forget partitions that are lost; what is left of them to be folded is another's until `grant`."""
+
+    def grant(self) -> None:
+        """The group has given out its partitions."""
 
 
 class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
@@ -156,6 +159,10 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         """Called before partitions are lost: by a rebalance, or because the worker stops."""
         await self.transport.positions.flush()
         await super().commit_and_end_transactions()
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        self.transport.positions.grant()
+        await super().on_partitions_assigned(assigned, generation_id)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         await super().on_partitions_revoked(revoked)

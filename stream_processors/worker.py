@@ -77,6 +77,8 @@ class Worker:
         self._codec = StateCodec(Encoder(schema, state_schema_id), Decoder(schema, registry.fetch))
         self._owned: dict[int, Owned] = {}
         self._opening: set[StateLog] = set()
+        #: Whether what `assigned` says is true: until the group has given out its partitions anew it says what was.
+        self._granted = True
         self._overseer: Overseer | None = None
         self._interval_s = policy.interval_s
         self._encoding_s = 0.0
@@ -160,8 +162,16 @@ class Worker:
         except TimeoutError:
             _log.warning("states could not be published in %s s; their records will be read again", _FLUSH_S)
 
+    def grant(self) -> None:
+        """The group has given out its partitions: `assigned` tells which are ours."""
+        self._granted = True
+
     def release(self, partitions: Iterable[int]) -> None:
-        """Forget partitions that are lost; what runs for them ends."""
+        """Forget partitions that are lost; what runs for them ends, and none is opened before `grant`.
+
+        A batch of theirs may still come. To open a partition for it would fence whoever has it now.
+        """
+        self._granted = False
         for state_log in self._opening:
             state_log.close()
         for partition in partitions:
@@ -199,7 +209,10 @@ class Worker:
     async def open_all(self) -> None:
         """Open the partitions that are ours and not open yet: their sessions may be due to end without a record."""
         async with self._taking_over:
-            await asyncio.gather(*(self._open(other) for other in self.assigned() if other not in self._owned))
+            await asyncio.gather(*(self._open(other) for other in self._ours() if other not in self._owned))
+
+    def _ours(self) -> list[int]:
+        return list(self.assigned()) if self._granted else []
 
     async def _own(self, partition: int) -> Owned | None:
         """Return the partition; None when it is not ours. The first call after a rebalance opens all that are."""
@@ -222,7 +235,7 @@ class Worker:
             return  # released meanwhile
         finally:
             self._opening.discard(state_log)
-        if partition not in self.assigned():
+        if partition not in self._ours():
             state_log.close()
             ended.close()
             return

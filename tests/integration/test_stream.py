@@ -253,7 +253,7 @@ def test_a_worker_that_was_asleep_is_fenced_out(harness: Harness) -> None:
     load = threading.Thread(target=harness.load, args=(12_000, 300, lambda: time.sleep(0.1)))
     asleep = harness.worker().await_ready()
     load.start()
-    wait_until("it works", lambda: "restored" in asleep.log.read_text())
+    wait_until("it has all partitions", lambda: asleep.log.read_text().count("restored") >= PARTITIONS)
     time.sleep(0.7)
     asleep.process.send_signal(signal.SIGSTOP)
     heir = harness.worker().await_ready()
