@@ -18,12 +18,13 @@ class SessionTotals(Query):
     search: SessionFilter = EVERYTHING
 
     def render(self, statement: Statement) -> str:
-        sums = ", ".join(f"sum(sessions.{name}) AS {name}" for name in _SUMS)
-        unknown = "sum(sessions.unpriced_calls) > 0 AND sum(sessions.priced_calls) = 0"
+        sums = ", ".join(f"sum(found.{name}) AS {name}" for name in _SUMS)
+        unknown = "sum(found.unpriced_calls) > 0 AND sum(found.priced_calls) = 0"
+        # The sums have the columns' names: beside them a condition on a column would be one on its sum.
         return (
-            f"SELECT count() AS sessions, {sums},\n"
-            f"  if({unknown}, NULL, toString(sum(sessions.cost_usd))) AS cost_usd\n"
-            f"FROM {statement.rows('sessions FINAL', *self.search.conditions(statement))}"
+            f"SELECT count() AS sessions, {sums}, if({unknown}, NULL, toString(sum(found.cost_usd))) AS cost_usd\n"
+            f"FROM (SELECT {', '.join((*_SUMS, 'priced_calls', 'cost_usd'))}\n"
+            f"  FROM {statement.rows('sessions FINAL', *self.search.conditions(statement))}) AS found"
         )
 
 

@@ -266,7 +266,7 @@ def test_a_hit_in_a_tools_output_names_the_call(found: Found, client: TestClient
     assert (hit["part"], hit["tool_name"], hit["tool_call_id"]) == ("TOOL_OUTPUT", "get_order", "t")
 
 
-@pytest.mark.parametrize("search", ["", "agent:billing", "refund", "status:FAILED", '"refund policy"'])
+@pytest.mark.parametrize("search", _SEARCHES)
 def test_facets_and_totals_are_a_recount_of_the_list(found: Found, client: TestClient, search: str) -> None:
     facets = client.get("/v1/sessions/facets", params={"q": search}).raise_for_status().json()
     items = [*_walk(client, q=search)]
@@ -317,6 +317,14 @@ _GROUPS = [
     "owner_team,day",
     "session",
 ]
+
+
+@pytest.mark.parametrize("search", _SEARCHES)
+def test_spend_is_that_of_the_list_whatever_is_searched(found: Found, client: TestClient, search: str) -> None:
+    report = client.get("/v1/spend", params={"group_by": "agent", "q": search}).raise_for_status().json()
+    spent = sum((Decimal(item["cost_usd"] or 0) for item in _walk(client, q=search)), Decimal(0))
+    assert Decimal(report["total"]["cost_usd"] or 0) == spent
+    assert sum((Decimal(one["cost_usd"] or 0) for one in report["items"]), Decimal(0)) == spent
 
 
 @pytest.mark.parametrize("search", ["", "status:FAILED", "org:acme"])
