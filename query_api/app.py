@@ -36,7 +36,7 @@ from procurator.query_api.routes import (
 from procurator.query_api.services import Services
 from procurator.query_api.ui import install as ui
 
-#: Nobody is answered before so long, or before what is kept in Kafka (keys, budgets) is known.
+#: The start waits for what is kept in Kafka (keys, budgets) to be known, but no longer: Kafka may be away.
 _INFORMED_S = 5.0
 _DESCRIPTION = (
     "The audit ledger of every agent interaction. Lists are `{items, next_cursor}`; times are RFC 3339 in UTC with "
