@@ -28,12 +28,12 @@ from procurator.producers import Procurator
 
 #: Whose part of the processors is told.
 _COMPONENTS = ("kafka", "stream", "sink", "clickhouse", "api", "sign")
-#: Few enough at once: each asks ten times a second, and a hundred such requests a second take a processor of their own.
+#: Few enough at once: each asks five times a second, and a hundred such requests a second take a processor.
 _PROBES = 60
 _PROBE_EVERY_S = 0.4
 #: How often a probe is asked for, and a table counted: often enough to tell, too seldom to be a load of its own. One
 #: that takes long is asked for more seldom, or many such would be what they wait for.
-_LOOK_EVERY_S = 0.1
+_LOOK_EVERY_S = 0.2
 _LOOK_SHARE = 0.1
 _COUNT_EVERY_S = 0.2
 _WARM_UP_S = 3.0

@@ -40,6 +40,9 @@ SESSIONS_GROUP = "procurator-sink-sessions"
 BUDGETS_GROUP = "procurator-sink-budgets"
 #: A killed member's partitions wait this long for another (Kafka's own minimum).
 _SESSION_TIMEOUT_MS = 6_000
+#: Kafka answers when there is much to take, or after this long: an answer for every few records would cost it, and us,
+#: more than the records do. Batches wait longer than that anyway.
+_FETCH = {"fetch.min.bytes": 1 << 20, "fetch.wait.max.ms": 100}
 _RETRY_S = 1.0
 _STOP_S = 3.0
 
@@ -94,7 +97,7 @@ def _prices(kafka: str, registry: Registry, stop: Stop) -> PriceFeed | None:
 
 
 def _consumer(kafka: str, group: str, **overrides: Any) -> Consumer:
-    return Consumer(consumer_config(kafka, group, **{"session.timeout.ms": _SESSION_TIMEOUT_MS, **overrides}))
+    return Consumer(consumer_config(kafka, group, **{"session.timeout.ms": _SESSION_TIMEOUT_MS, **_FETCH, **overrides}))
 
 
 @contextmanager

@@ -26,15 +26,22 @@ class PublishPolicy:
     """When a session's state is published: at once on a change of status, else at most once in `interval_s`.
 
     Where that would take more than `share_max` of the time, as in a backlog, up to `interval_s_max`.
-    `urgent_s` gathers changes of status that come close together into one transaction.
+    `urgent_s` gathers changes of status that come close together into one transaction a partition. Where those take
+    long, longer, so that they take `urgent_share_max` of the time at most.
     """
 
     interval_s: float = 0.25
     interval_s_max: float = 1.0
     share_max: float = 0.05
     urgent_s: float = 0.02
+    urgent_share_max: float = 0.25
     #: Sessions kept decoded, a partition; the others stand encoded in its table.
     live_max: int = 5_000
+
+    def urgent_after(self, published_in_s: float) -> float:
+        """Return how long to gather changes of status when the last transactions took ``published_in_s``."""
+        waiting_s = published_in_s * (1 / self.urgent_share_max - 1)
+        return min(max(self.urgent_s, waiting_s), self.interval_s)
 
     def interval_after(self, spent_s: float) -> float:
         """Return the interval to keep when publishing everything once took ``spent_s`` of work."""

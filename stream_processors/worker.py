@@ -144,12 +144,15 @@ class Worker:
     async def publish_for_ever(self) -> None:
         """Publish what is due, until cancelled."""
         swept_s = monotonic()
+        published_in_s = 0.0
         while True:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._urgent.wait(), self.policy.interval_s)
-                await asyncio.sleep(self.policy.urgent_s)
+                await asyncio.sleep(self.policy.urgent_after(published_in_s))
             self._urgent.clear()
+            began_s = monotonic()
             await self._publish(everything=False)
+            published_in_s = monotonic() - began_s
             if monotonic() - swept_s >= self._interval_s:
                 # All that was due in the meantime has been published once.
                 swept_s = monotonic()

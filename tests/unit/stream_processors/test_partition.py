@@ -228,6 +228,11 @@ def test_a_backlog_stretches_the_interval_up_to_a_limit() -> None:
     assert [policy.interval_after(spent_s) for spent_s in (0.0, 0.03125, 0.0625, 0.3)] == [0.25, 0.25, 0.5, 1.0]
 
 
+def test_changes_of_status_are_gathered_for_longer_where_transactions_take_long() -> None:
+    policy = PublishPolicy(interval_s=0.25, urgent_s=0.02, urgent_share_max=0.25)
+    assert [policy.urgent_after(took_s) for took_s in (0.0, 0.005, 0.03125, 1.0)] == [0.02, 0.02, 0.09375, 0.25]
+
+
 def test_a_late_event_of_an_ended_session_finds_its_state_and_revives_nothing() -> None:
     values, ended, table = events_of(), {}, {}  # type: ignore[var-annotated]
     codec = StateCodec(Encoder(STATE, 7), STATES)
