@@ -45,8 +45,10 @@ class CurrentSessions:
             log_id = published[0]["log_id"]
             state = await asyncio.to_thread(self._restore, published[0])
         while True:
-            after = -1 if state is None else state.as_of_offset
-            query = LaterEvents(scope=scope, session_id=session_id, log_id=log_id, after_offset=after)
+            after, as_of_us = (-1, 0) if state is None else (state.as_of_offset, state.as_of)
+            query = LaterEvents(
+                scope=scope, session_id=session_id, log_id=log_id, after_offset=after, as_of_us=as_of_us
+            )
             rows = await self._store.rows(query)
             if rows:
                 # Of a session in two logs (a recreated topic) the first is shown: offsets of two cannot be compared.

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
+from uuid import UUID
 
 from procurator.access import Scope
 
@@ -39,6 +40,16 @@ class Statement:
             if name.startswith("value_") and type(known) is type(value) and known == value:
                 return self.bind(name, clickhouse_type, value)
         return self.bind(f"value_{len(self.parameters)}", clickhouse_type, value)
+
+    def in_session(self, session_id: UUID) -> tuple[str, str]:
+        """Return what must stand before the statement, and the condition that a record of ``events`` is the session's.
+
+        Every day of the ledger may have records of a session, and each is a part to be looked into. So one look, at
+        no more than times, tells between which days the others need look.
+        """
+        is_session = f"session_id = {self.bind('session_id', 'UUID', str(session_id))}"
+        span = f"SELECT (min(broker_time), max(broker_time)) FROM {self.rows('events', is_session)}"
+        return f"WITH ({span}) AS span\n", f"{is_session} AND broker_time BETWEEN span.1 AND span.2"
 
     def rows(self, table: str, *conditions: str, first: tuple[str, ...] = ()) -> str:
         """Return ``table WHERE …``: the rows in scope that meet the conditions.

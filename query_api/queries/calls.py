@@ -32,7 +32,7 @@ class _ListCalls(PageQuery):
         """Return what one call shows, as aggregates over its records."""
 
     def render(self, statement: Statement) -> str:
-        is_session = f"session_id = {statement.bind('session_id', 'UUID', str(self.session_id))}"
+        span, is_session = statement.in_session(self.session_id)
         is_call = (is_session, "counted", f"kind IN ('{self.started}', '{self.completed}')")
         in_page = f"(log_id, offset) IN ({self._page(statement, is_call)})"
         columns = [
@@ -50,7 +50,7 @@ class _ListCalls(PageQuery):
             *self._columns(statement),
         ]
         return (
-            f"SELECT {f',{_INDENT}'.join(columns)}\n"
+            f"{span}SELECT {f',{_INDENT}'.join(columns)}\n"
             f"FROM (SELECT *, {self._occurrence()} FROM {statement.rows('events', *is_call, in_page)}) AS events\n"
             f"GROUP BY log_id, {self.call_id}, occurrence\n"
             "ORDER BY log_id, offset"

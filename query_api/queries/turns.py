@@ -24,11 +24,11 @@ class ListTurns(PageQuery):
     body_chars: int | None = None
 
     def render(self, statement: Statement) -> str:
-        is_session = f"session_id = {statement.bind('session_id', 'UUID', str(self.session_id))}"
+        span, is_session = statement.in_session(self.session_id)
         is_turn = (is_session, "counted", "kind = 'TurnRecorded'")
         is_call = (is_session, "counted", "kind = 'ModelCallCompleted'", "turn_index IS NOT NULL")
         return (
-            "SELECT turn.*, nullIf(calls.provider, '') AS provider, nullIf(calls.model, '') AS model,\n"
+            f"{span}SELECT turn.*, nullIf(calls.provider, '') AS provider, nullIf(calls.model, '') AS model,\n"
             f"  {', '.join(f'calls.{bucket}' for bucket in TOKEN_BUCKETS)},\n"
             "  calls.model_calls, calls.unpriced_calls, calls.cost_usd,\n"
             "  arrayDistinct(arrayConcat(turn.own, calls.estimated)) AS estimated\n"

@@ -79,7 +79,9 @@ _QUERIES: dict[str, Query] = {
     "list_sessions_first_everywhere": ListSessions(scope=Scope.everywhere(), limit=50),
     "published_state": PublishedState(scope=_TEAMS, session_id=_ID),
     "session_exists": SessionExists(scope=_TEAMS, session_id=_ID),
-    "later_events": LaterEvents(scope=_TEAMS, session_id=_ID, log_id="log:1", after_offset=41),
+    "later_events": LaterEvents(
+        scope=_TEAMS, session_id=_ID, log_id="log:1", after_offset=41, as_of_us=1_790_000_000_000_000
+    ),
     "all_events": LaterEvents(scope=_TEAMS, session_id=_ID),
     "list_turns": ListTurns(scope=_TEAMS, session_id=_ID, limit=50, after=(7, "log:1", 41)),
     "list_tool_calls": ListToolCalls(scope=_TEAMS, session_id=_ID, limit=50, after=("log:1", 41)),

@@ -1,3 +1,4 @@
+WITH (SELECT (min(broker_time), max(broker_time)) FROM events WHERE org_id = {scope_org_id:String} AND owner_team_id IN {scope_team_ids:Array(String)} AND session_id = {session_id:UUID}) AS span
 SELECT model_call_id,
   anyIf(events.occurred_at, kind = 'ModelCallStarted') AS started_at,
   anyIf(events.occurred_at, kind = 'ModelCallCompleted') AS completed_at,
@@ -20,11 +21,11 @@ SELECT model_call_id,
   any(events.cost_usd) AS cost_usd,
   nullIf(max(events.price_version), '') AS price_version,
   any(events.reported_cost_usd) AS reported_cost_usd
-FROM (SELECT *, row_number() OVER (PARTITION BY log_id, model_call_id, kind ORDER BY offset) AS occurrence FROM events WHERE org_id = {scope_org_id:String} AND owner_team_id IN {scope_team_ids:Array(String)} AND session_id = {session_id:UUID} AND counted AND kind IN ('ModelCallStarted', 'ModelCallCompleted') AND (log_id, offset) IN (SELECT log_id, arrayJoin(offsets) AS offset FROM (
+FROM (SELECT *, row_number() OVER (PARTITION BY log_id, model_call_id, kind ORDER BY offset) AS occurrence FROM events WHERE org_id = {scope_org_id:String} AND owner_team_id IN {scope_team_ids:Array(String)} AND session_id = {session_id:UUID} AND broker_time BETWEEN span.1 AND span.2 AND counted AND kind IN ('ModelCallStarted', 'ModelCallCompleted') AND (log_id, offset) IN (SELECT log_id, arrayJoin(offsets) AS offset FROM (
   SELECT *, sum(body_bytes) OVER (ORDER BY log_id, place ROWS UNBOUNDED PRECEDING) - body_bytes AS bytes_before
   FROM (SELECT log_id, min(offset) AS place, groupArray(offset) AS offsets, sum(bytes) AS body_bytes FROM (
     SELECT log_id, offset, model_call_id, ifNull(length(content), 0) AS bytes, row_number() OVER (PARTITION BY log_id, model_call_id, kind ORDER BY offset) AS occurrence
-    FROM events WHERE org_id = {scope_org_id:String} AND owner_team_id IN {scope_team_ids:Array(String)} AND session_id = {session_id:UUID} AND counted AND kind IN ('ModelCallStarted', 'ModelCallCompleted')
+    FROM events WHERE org_id = {scope_org_id:String} AND owner_team_id IN {scope_team_ids:Array(String)} AND session_id = {session_id:UUID} AND broker_time BETWEEN span.1 AND span.2 AND counted AND kind IN ('ModelCallStarted', 'ModelCallCompleted')
   ) GROUP BY log_id, model_call_id, occurrence HAVING (log_id, place) > ({after_log_id:String}, {after_offset:UInt64}) ORDER BY log_id, place LIMIT {limit:UInt32})
 ) WHERE bytes_before < 16777216)) AS events
 GROUP BY log_id, model_call_id, occurrence
