@@ -53,7 +53,7 @@ class LaterEvents(Query):
     Without ``log_id``: from the first event of the log that has the session. Repeated ones are among them, since the
     fold counts them; rejected and misplaced ones are not. Cost and price version are as the sink wrote them.
 
-    ``as_of_us``: the broker time of the record at ``after_offset``. Later ones are looked for from `CLOCK_BACK_US` before
+    ``as_of_us``: broker time of the record at ``after_offset``. Later ones are looked for from `CLOCK_BACK_US` before
     it: brokers follow one another, with clocks of their own, but the days before need not be looked into.
     """
 
