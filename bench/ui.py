@@ -88,8 +88,13 @@ def _opened(path: str) -> Callable[["Page", int], Any]:
     return lambda page, _number: page.goto(path, wait_until="commit")
 
 
-def _filtered(page: "Page", number: int) -> None:
+def _listed(page: "Page", _number: int) -> None:
     page.locator(".facets section").first.wait_for()  # what the page before asked for besides
+    page.goto("/sessions", wait_until="commit")
+
+
+def _filtered(page: "Page", number: int) -> None:
+    page.locator(".facets section").first.wait_for()
     page.locator("[name=q]").fill(f"agent:agent-{number % 40}")
     with page.expect_navigation(wait_until="commit"):
         page.keyboard.press("Enter")
@@ -101,7 +106,7 @@ def _turn(page: "Page", number: int) -> None:
 
 
 _LOADED: dict[str, Callable[["Page", int], Any]] = {
-    "list": _opened("/sessions"),
+    "list": _listed,
     "filter change": _filtered,
     "long session": _opened(f"/sessions/{LONG_SESSION}"),
     "turn of it": _turn,
