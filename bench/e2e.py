@@ -91,7 +91,7 @@ def _probe(stack: Stack) -> list[float]:
     headers = {"Authorization": f"Bearer {stack.admin_key}"}
     limits = httpx.Limits(max_connections=_PROBES)
     with (
-        httpx.Client(base_url=stack.api_url, headers=headers, timeout=30, limits=limits) as api,
+        httpx.Client(base_url=stack.api_url, headers=headers, timeout=30, limits=limits, trust_env=False) as api,
         Procurator(kafka_bootstrap_servers=stack.kafka, schema_registry_url=stack.registry_url) as sdk,
     ):
         sdk.connect()

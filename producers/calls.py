@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from procurator.avro_schemas.codec import from_decimal
 from procurator.errors import UserError
 from procurator.events import (
+    INT_MAX,
     INTEGER_MAX,
     MODEL_CALL_COMPLETED,
     MODEL_CALL_STARTED,
@@ -124,7 +125,7 @@ class ToolCall(_Call):
             "tool_call_id": self.id,
             "tool_name": tool_name,
             "mcp_server_id": mcp_server_id,
-            "turn_index": at_least_zero("turn_index", turn_index),
+            "turn_index": at_least_zero("turn_index", turn_index, INT_MAX),
             "timeout_ms": at_least_zero("timeout_ms", timeout_ms),
         }
 
@@ -189,7 +190,7 @@ class ModelCall(_Call):
             "model_call_id": self.id,
             "provider": provider,
             "model": model,
-            "turn_index": at_least_zero("turn_index", turn_index),
+            "turn_index": at_least_zero("turn_index", turn_index, INT_MAX),
             "input_tokens_estimate": at_least_zero("input_tokens_estimate", input_tokens_estimate),
             "max_output_tokens": at_least_zero("max_output_tokens", max_output_tokens),
             "parameters": None if parameters is None else to_json(parameters),
@@ -291,8 +292,8 @@ def money(value: Decimal | str | float | None) -> bytes | None:
         raise UserError(f"reported_cost_usd: {safe_text(value)!r} is no amount of USD from 0 up") from None
 
 
-def at_least_zero(name: str, value: _Number) -> _Number:
+def at_least_zero(name: str, value: _Number, maximum: int = INTEGER_MAX) -> _Number:
     """Return a number that the ledger takes, or None. Raises UserError for what it would reject, an event too late."""
-    if value is not None and not (isinstance(value, int | float) and 0 <= value <= INTEGER_MAX):  # NaN is neither
-        raise UserError(f"{name}: {safe_text(value)} is no number from 0 up")
+    if value is not None and not (isinstance(value, int | float) and 0 <= value <= maximum):  # NaN is neither
+        raise UserError(f"{name}: {safe_text(value)} is no number from 0 to {maximum:,}")
     return value

@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 from procurator.avro_schemas.codec import load_schema
 from procurator.clock import now_us
 from procurator.errors import UserError
-from procurator.events import LABELS_MAX, SessionEvent
+from procurator.events import INT_MAX, LABELS_MAX, SessionEvent
 from procurator.producers.broker import Broker
 from procurator.producers.calls import at_least_zero
 from procurator.producers.control import SharedControl
@@ -169,7 +169,7 @@ class Procurator:
             "workflow_id": workflow_id,
             "workflow_run_id": workflow_run_id,
             "parent_session_id": None if parent_session_id is None else _uuid("parent_session_id", parent_session_id),
-            "timeout_s": at_least_zero("timeout_s", timeout_s),
+            "timeout_s": at_least_zero("timeout_s", timeout_s, INT_MAX),
             "labels": _labels(labels or {}),
             "runtime": runtime,
         }

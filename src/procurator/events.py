@@ -38,8 +38,8 @@ TOKEN_BUCKETS = (
 INTEGER_MAX = 2**53
 #: What ClickHouse's DateTime64(6) can show.
 TIME_US_MAX = 9_223_372_036_854_775_807 // 1000
-#: Avro's int, which readers in Python do not hold to its 32 bits.
-_INT_MAX = 2**31 - 1
+#: Avro's int, which writers and readers in Python do not hold to its 32 bits: `turn_index` and `timeout_s`.
+INT_MAX = 2**31 - 1
 #: Characters of an identity, of whatever else names or identifies something, and of a label's name and value.
 NAME_CHARS_MAX = 1_024
 #: Labels of a session, and names of estimated fields of an event.
@@ -177,21 +177,23 @@ def _session_started(payload: dict[str, Any]) -> None:
     parent = payload["parent_session_id"]
     if parent is not None and not _UUID(parent):
         raise RuleBroken("parent_session_id", f"{parent!r} is no UUID in lower case")
-    _within(payload, "timeout_s", _INT_MAX)
+    _within(payload, "timeout_s", INT_MAX)
     _labels(payload["labels"])
 
 
 def _turn_recorded(payload: dict[str, Any]) -> None:
-    _within(payload, "turn_index")
+    _within(payload, "turn_index", INT_MAX)
 
 
 def _model_call_started(payload: dict[str, Any]) -> None:
-    for field in ("turn_index", "input_tokens_estimate", "max_output_tokens"):
+    _within(payload, "turn_index", INT_MAX)
+    for field in ("input_tokens_estimate", "max_output_tokens"):
         _within(payload, field)
 
 
 def _model_call_completed(payload: dict[str, Any]) -> None:
-    for field in (*TOKEN_BUCKETS, "turn_index", "latency_ms", "first_token_ms"):
+    _within(payload, "turn_index", INT_MAX)
+    for field in (*TOKEN_BUCKETS, "latency_ms", "first_token_ms"):
         _within(payload, field)
     reported = payload["reported_cost_usd"]
     if reported and reported[0] & 0x80:
@@ -201,8 +203,8 @@ def _model_call_completed(payload: dict[str, Any]) -> None:
 
 
 def _tool_call(payload: dict[str, Any]) -> None:
-    for field in ("turn_index", "timeout_ms"):
-        _within(payload, field)
+    _within(payload, "turn_index", INT_MAX)
+    _within(payload, "timeout_ms")
 
 
 def _tool_call_completed(payload: dict[str, Any]) -> None:
@@ -220,7 +222,8 @@ def _gap(payload: dict[str, Any]) -> None:
 
 
 def _cost_corrected(payload: dict[str, Any]) -> None:
-    for field in ("turn_index", "corrects_offset", "newly_priced_tokens"):
+    _within(payload, "turn_index", INT_MAX)
+    for field in ("corrects_offset", "newly_priced_tokens"):
         _within(payload, field)
     _within(payload, "charged_at", TIME_US_MAX)
     if abs(int.from_bytes(payload["difference_usd"], "big", signed=True)) >= 10**38:

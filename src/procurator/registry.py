@@ -14,7 +14,7 @@ class Registry:
     """A client of one registry. Every method raises Unavailable while it does not answer."""
 
     def __init__(self, url: str, timeout_s: float = 10.0) -> None:
-        self._client = httpx.Client(base_url=url.rstrip("/"), timeout=timeout_s)
+        self._client = httpx.Client(base_url=url.rstrip("/"), timeout=timeout_s, trust_env=False)
         self._url = url
 
     def close(self) -> None:

@@ -1,12 +1,17 @@
 """What is shipped: the wheel built from the sdist holds exactly the tree's package files, and nothing else."""
 
+import ast
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
+from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("avro_schemas", "producers", "stream_processors", "sink", "query_api", "deploy", "bench")
@@ -71,3 +76,38 @@ def test_no_machine_path_and_no_registry_host_is_committed() -> None:
         if path.is_file() and not path.is_symlink():
             text = path.read_text("utf-8", errors="ignore")
             assert not any(word in text for word in words), name
+
+
+def test_what_is_imported_is_declared() -> None:
+    # What only a development tool brings along is there in every checkout, and in no installation.
+    installed = set(FOLDERS) - {"bench"}  # benchmarks need the checkout's tools
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    lines = [*project["dependencies"], *(line for name in extras if name != "dev" for line in extras[name])]
+    direct = {Requirement(line).name for line in lines} - {project["name"]}
+    # What they cannot do without comes with them.
+    brought = [Requirement(line) for name in direct for line in requires(name) or []]
+    declared = {canonicalize_name(name) for name in direct}
+    declared |= {canonicalize_name(each.name) for each in brought if "extra" not in str(each.marker)}
+    imported = {
+        module.partition(".")[0]: name
+        for name in tracked()
+        if name.endswith(".py") and name.startswith(("src/", *(f"{folder}/" for folder in installed)))
+        for node in ast.walk(ast.parse((ROOT / name).read_text("utf-8")))
+        for module in _imported(node)
+    }
+    owners = packages_distributions()
+    undeclared = {
+        f"{name} ({where})"
+        for name, where in imported.items()
+        if name not in sys.stdlib_module_names
+        and name != "procurator"
+        and declared.isdisjoint(map(canonicalize_name, owners.get(name, [name])))
+    }
+    assert not undeclared
+
+
+def _imported(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []

@@ -81,7 +81,8 @@ def test_every_name_is_a_field_of_its_payload() -> None:
         (event(turn(), sequence=-1), "sequence", "sequence: -1 is not within 0 and 2^53"),
         (event(turn(), occurred_at=-1), "occurred_at", "occurred_at: -1 µs is not within 1970 and 2262"),
         (event(turn(), org_id=""), "org_id", "org_id: is empty"),
-        (event(turn(turn_index=-2)), "turn_index", f"turn_index: -2 is not within 0 and {2**53}"),
+        (event(turn(turn_index=-2)), "turn_index", f"turn_index: -2 is not within 0 and {2**31 - 1}"),
+        (event(turn(turn_index=2**31)), "turn_index", None),
         (
             event((events.APPROVAL_REQUESTED, {"approval_id": "a", "reason": "r", "expires_at": 2**62})),
             "expires_at",

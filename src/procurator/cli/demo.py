@@ -159,7 +159,7 @@ def _limit_the_loop(stack: "Stack", org_id: str, agent_id: str) -> None:
 
     name = "One run of the looping agent"
     headers = {"Authorization": f"Bearer {stack.admin_key}"}
-    with httpx.Client(base_url=stack.api_url, headers=headers, timeout=30) as api:
+    with httpx.Client(base_url=stack.api_url, headers=headers, timeout=30, trust_env=False) as api:
         defined = api.get("/v1/budgets").raise_for_status().json()["items"]
         if any(budget["name"] == name for budget in defined):
             return

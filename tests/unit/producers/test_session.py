@@ -234,18 +234,18 @@ def test_mistakes_are_one_clear_line(lab: Lab) -> None:
         with pytest.raises(UserError, match="role: 'robot' is none of user, assistant, tool, system"):
             session.turn("robot", "")
         with session.model_call("openai", "gpt-4o") as call:
-            with pytest.raises(UserError, match="input_tokens: -1 is no number from 0 up"):
+            with pytest.raises(UserError, match="input_tokens: -1 is no number from 0 to"):
                 call.complete(input_tokens=-1)
             with pytest.raises(UserError, match="reported_cost_usd: '-1' is no amount of USD from 0 up"):
                 call.complete(reported_cost_usd="-1")
             call.complete()
             with pytest.raises(UserError, match="the call is completed already"):
                 call.complete()
-        with pytest.raises(UserError, match="timeout_ms: nan is no number from 0 up"):
+        with pytest.raises(UserError, match="timeout_ms: nan is no number from 0 to"):
             session.tool_call("f", timeout_ms=float("nan"))
         with pytest.raises(UserError, match="expires_at: a datetime without a time zone"):
             session.request_approval("?", expires_at=datetime(2026, 1, 1))  # noqa: DTZ001
-    with pytest.raises(UserError, match="timeout_s: -1 is no number from 0 up"):
+    with pytest.raises(UserError, match="timeout_s: -1 is no number from 0 to"):
         lab.procurator.session(timeout_s=-1)
     with pytest.raises(UserError, match="session_id: 'x' is no UUID"):
         lab.procurator.session(session_id="x")
