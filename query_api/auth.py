@@ -84,7 +84,8 @@ class Access:
         """
         request = self._request
         if filter is None:
-            filter = dict(request.query_params.multi_items())
+            given = request.query_params
+            filter = {name: ",".join(given.getlist(name)) for name in given}
         if resource is None and request.path_params:
             resource = "/".join(map(str, request.path_params.values()))
         await request.app.state.services.audit.record(

@@ -27,7 +27,8 @@ from procurator.query_api.store import Store
 #: events must be asked for.
 _PAGES = (1, 4, 16)
 _LOOKED_THROUGH = (100, 500)
-#: Sessions that hits are asked for at a time.
+#: Sessions that are asked at a time for what is shown of them, and for hits.
+_SHOWN_AT_ONCE = 250
 _AT_ONCE = 100
 #: Characters of bodies that one answer's hits are looked for in, and of one body.
 _CHARS_MAX = 6_000_000
@@ -97,9 +98,17 @@ async def _holding(store: Store, query: ListSessions, candidates: list[Row]) -> 
 
 
 async def _shown(store: Store, query: ListSessions, candidates: list[Row]) -> list[Row]:
-    """Return what is shown of the candidates that are still what they were when they were inserted, with their hits."""
-    if not candidates:
-        return []
+    """Return what is shown of the candidates that are still what they were when they were inserted, with their hits.
+
+    Some at a time: their ids and starts go into a URL.
+    """
+    shown: list[Row] = []
+    for first in range(0, len(candidates), _SHOWN_AT_ONCE):
+        shown += await _shown_at_once(store, query, candidates[first : first + _SHOWN_AT_ONCE])
+    return shown
+
+
+async def _shown_at_once(store: Store, query: ListSessions, candidates: list[Row]) -> list[Row]:
     ids = tuple(dict.fromkeys(row["session_id"] for row in candidates))
     starts = tuple({row["newest_first"] for row in candidates})
     rows, hits = await asyncio.gather(

@@ -16,6 +16,8 @@ from procurator.sink.ledger import Log
 from procurator.topics import DEAD_LETTER
 
 _FLUSH_S = 30.0
+#: Of a key that is longer a pointer has the beginning: with all of it, it could be too long for Kafka.
+KEY_BYTES_MAX = 4_096
 
 
 def pointer_key(log_id: str, offset: int) -> bytes:
@@ -33,7 +35,7 @@ def pointer(log: Log, rejected: RejectedRecord) -> dict[str, Any]:
         "partition": log.partition,
         "offset": record.offset,
         "broker_time": record.broker_time_us,
-        "key": record.key,
+        "key": record.key and record.key[:KEY_BYTES_MAX],
         "reason": rejected.reason,
         "message": rejected.message,
         "value_sha256": hashlib.sha256(value).digest(),

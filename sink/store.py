@@ -8,6 +8,7 @@ from typing import Any
 from procurator.clickhouse import ClickHouse
 from procurator.sink import arrow
 from procurator.sink.blocks import Block
+from procurator.sink.dead_letter import KEY_BYTES_MAX
 from procurator.sink.ledger import HEAD_AGE_US_MAX, NO_TAIL, Gap, Head, Log, Tail, checked_chain
 
 _PAGE_ROWS = 100_000
@@ -101,11 +102,12 @@ class LedgerStore:
     def rejected(self, log: Log, first_offset: int, next_offset: int) -> list[dict[str, Any]]:
         """Return the dead-letter pointer of each rejected entry in [first, next)."""
         rows = self._clickhouse.rows(
-            "SELECT offset, toUnixTimestamp64Micro(broker_time), isNull(key), hex(ifNull(key, '')),"
-            " hex(SHA256(ifNull(value, ''))), length(ifNull(value, '')), rejected_reason, rejected_message"
+            "SELECT offset, toUnixTimestamp64Micro(broker_time), isNull(key),"
+            " hex(substring(ifNull(key, ''), 1, {key_bytes:UInt32})), hex(SHA256(ifNull(value, ''))),"
+            " length(ifNull(value, '')), rejected_reason, rejected_message"
             f" FROM {self.table} WHERE log_id = {{log_id:String}} AND offset >= {{first:UInt64}}"
             " AND offset < {next:UInt64} AND has(flags, 'rejected') ORDER BY offset",
-            {"log_id": log.log_id, "first": first_offset, "next": next_offset},
+            {"log_id": log.log_id, "first": first_offset, "next": next_offset, "key_bytes": KEY_BYTES_MAX},
         )
         return [
             {

@@ -17,6 +17,7 @@ from procurator.errors import UserError
 #: More than any recording we know of; a gzip bomb ends here.
 TEXT_BYTES_MAX = 2 * 1024**3
 _GZIP_MAGIC = b"\x1f\x8b"
+_PIECE_BYTES = 512
 _SPACE = re.compile(r"[ \t\r\n]*")
 _NEXT_VALUE = re.compile(r"^[{\[]", re.MULTILINE)
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")
@@ -165,14 +166,19 @@ def _inflate(data: bytes) -> tuple[bytes, str | None]:
         return data, None
     out = bytearray()
     while data.startswith(_GZIP_MAGIC):
-        member = zlib.decompressobj(wbits=31)
-        try:
-            out += member.decompress(data, TEXT_BYTES_MAX - len(out) + 1)
-        except zlib.error as error:
-            return bytes(out), f"the gzip data is damaged: {error}"
-        if len(out) > TEXT_BYTES_MAX:
-            return bytes(out[:TEXT_BYTES_MAX]), f"more than {TEXT_BYTES_MAX} bytes when uncompressed"
+        member, at = zlib.decompressobj(wbits=31), 0
+        while at < len(data) and not member.eof:
+            # Damage is found with the piece that it is in, at the latest by the checksum, which comes byte by byte: what
+            # stands before is had.
+            piece = data[at : at + (_PIECE_BYTES if at + 2 * _PIECE_BYTES <= len(data) else 1)]
+            try:
+                out += member.decompress(piece, TEXT_BYTES_MAX - len(out) + 1)
+            except zlib.error as error:
+                return bytes(out), f"the gzip data is damaged: {error}"
+            if len(out) > TEXT_BYTES_MAX:
+                return bytes(out[:TEXT_BYTES_MAX]), f"more than {TEXT_BYTES_MAX} bytes when uncompressed"
+            at += len(piece)
         if not member.eof:
             return bytes(out), "the gzip data is cut off"
-        data = member.unused_data.lstrip(b"\0")  # Padding of tapes and pipes.
+        data = (member.unused_data + data[at:]).lstrip(b"\0")  # Padding of tapes and pipes.
     return bytes(out), "bytes after the end of the gzip data" if data else None

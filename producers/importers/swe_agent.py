@@ -173,10 +173,12 @@ def _share_out(stats: object, recording: Recording) -> None:
     calls = recording.model_calls()
     for name, total in (("input_tokens", stats.get("tokens_sent")), ("output_tokens", stats.get("tokens_received"))):
         if isinstance(total, int) and not isinstance(total, bool) and 0 <= total <= 2**53:
-            shares = estimates.share(total, [call.payload[name] for call in calls])
-            for call, tokens in zip(calls, shares, strict=True):
+            guessed = [call for call in calls if name in call.estimated]
+            left = max(0, total - sum(call.payload[name] for call in calls if name not in call.estimated))
+            shares = estimates.share(left, [call.payload[name] for call in guessed])
+            for call, tokens in zip(guessed, shares, strict=True):
                 call.payload[name] = tokens
-                if tokens == total:  # The only call's, or none were used at all: measured.
+                if tokens == left:  # The only call's, or none were used at all: measured.
                     call.estimated.remove(name)
     cost = _units(stats.get("instance_cost"))
     if cost is not None:

@@ -69,7 +69,11 @@ _SUMS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "model_calls": (f"countIf({_CALL})", "sum(p.model_calls)"),
         **{bucket: (f"sum(events.{bucket})", f"sum(p.{bucket})") for bucket in TOKEN_BUCKETS},
-        "cost_usd": ("sum(events.cost_usd)", "sum(p.cost_usd)"),
+        # Null, not zero, where there is neither a price nor a correction.
+        "cost_usd": (
+            "sum(events.cost_usd)",
+            "if(sum(p.model_calls) > sum(p.unpriced_calls) OR sum(p.cost_usd) != 0, sum(p.cost_usd), NULL)",
+        ),
         "estimated_cost_usd": (f"sumIf(events.cost_usd, {_ESTIMATED})", "NULL"),
         "estimated_calls": (f"countIf({_CALL} AND {_ESTIMATED})", "0"),
         "unpriced_calls": (

@@ -20,7 +20,7 @@ from procurator.query_api.models.exports import Export, ExportRequest, shown
 from procurator.query_api.problems import Problem, not_found, responses
 from procurator.query_api.queries.export import SessionCosts, SessionEntries
 from procurator.query_api.routes.common import NOT_FOUND, PROBLEMS, InService, Nothing, answer, page_of
-from procurator.query_api.search import parse
+from procurator.query_api.search import SearchError, parse
 from procurator.query_api.services import Services
 from procurator.verify.export_format import render_export
 
@@ -72,7 +72,10 @@ async def export_schema(access: ReadSchema, _: Nothing) -> Response:
 )
 async def begin(access: Create, services: InService, request: ExportRequest) -> Response:
     """Begin a job over the sessions that a filter finds now, with their entries up to now."""
-    parse(request.filter)
+    try:
+        parse(request.filter)
+    except SearchError as error:
+        raise SearchError("filter", error.message, error.example.removeprefix("q=")) from error
     await access.shown(filter=request.model_dump(mode="json"))
     try:
         job = await services.exports.begin(access.principal, request.filter, request.format, request.directory)
@@ -93,7 +96,7 @@ async def list_exports(access: Read, services: InService, _: Nothing) -> Respons
 async def read_export(access: Read, services: InService, export_id: UUID, _: Nothing) -> Response:
     """How far an export is, and its files."""
     job = await _find(services, access, export_id)
-    await access.shown()
+    await access.shown(item_count=job.events_done, filter={"q": job.filter}, details={"status": job.status})
     return answer(shown(job))
 
 
@@ -109,7 +112,8 @@ async def download(access: Download, services: InService, export_id: UUID, name:
     path = await asyncio.to_thread(services.exports.store.file, job, name)
     if path is None:
         raise not_found(f"export {export_id} has no file {name[:100]!r}")
-    await access.shown(details={"file": name})
+    rows = next((file.rows for file in job.files if file.name == name), None)
+    await access.shown(item_count=rows, filter={"q": job.filter}, details={"file": name})
     return FileResponse(path, media_type="application/octet-stream", filename=name)
 
 

@@ -15,6 +15,7 @@ from procurator.query_api.problems import FieldProblem, Problem, invalid, not_fo
 from procurator.query_api.queries.base import LIMIT_MAX
 from procurator.query_api.routes.common import NOT_FOUND, PROBLEMS, InService
 from procurator.query_api.routes.filters import FilterParameters
+from procurator.query_api.search import render
 
 router = APIRouter(prefix="/v1", tags=["live"], responses=PROBLEMS)
 
@@ -81,7 +82,7 @@ async def stream_list(
         frames = services.live.sessions(access.scope, asked, last_id, which.backfill)
     except BadResumeId as error:
         raise _bad_id(error) from error
-    await access.shown()
+    await access.shown(filter={"q": render(asked), "backfill": str(which.backfill)})
     return EventStream(frames)
 
 

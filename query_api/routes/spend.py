@@ -95,20 +95,14 @@ async def read_spend(access: Read, services: InService, parameters: Annotated[Sp
     await access.shown(item_count=len(items), filter=asked)
     if parameters.format is Format.CSV:
         said = f"{'included' if purged['included'] else 'not included'}; cost_usd={purged['cost_usd']}"
-        text = _csv(groups, items or [_group((), whole)])
+        text = _csv(groups, items if groups else [_group((), whole)])
         return Response(text, media_type="text/csv; charset=utf-8", headers={"X-Purged-Spend": said})
-    report = {"group_by": list(groups), "items": items, "total": _plain(whole), "purged": purged}
+    report = {"group_by": list(groups), "items": items, "total": whole, "purged": purged}
     return answer(SpendReport.model_validate(report))
 
 
 def _group(groups: tuple[str, ...], row: Row) -> dict[str, Any]:
-    return {**_plain(row), "group": {name: row[f"g{index}"] for index, name in enumerate(groups)}}
-
-
-def _plain(row: Row) -> Row:
-    """Return the row; what none of its calls has (a price, an estimate, a reported cost) is null, not zero."""
-    priced = row["model_calls"] > row["unpriced_calls"]
-    return {**row, "cost_usd": row["cost_usd"] if priced else None}
+    return {**row, "group": {name: row[f"g{index}"] for index, name in enumerate(groups)}}
 
 
 def _csv(groups: tuple[str, ...], items: list[dict[str, Any]]) -> str:

@@ -263,6 +263,7 @@ def test_a_bad_filter_is_said_before_anything_begins(client: TestClient) -> None
     answer = client.post("/v1/exports", json={"filter": 'agent:"open'})
     assert answer.status_code == 422
     assert "example" in answer.text
+    assert [error["field"] for error in answer.json()["errors"]] == ["filter"]
 
 
 _CHILD = """

@@ -204,6 +204,14 @@ def test_pages_in_any_order_are_the_sorted_list(found: Found, client: TestClient
     assert values == sorted(known, reverse=order == "desc") + [None] * (len(values) - len(known))
 
 
+def test_a_page_is_the_same_however_many_sessions_are_asked_for_at_once(
+    found: Found, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = client.get("/v1/sessions?limit=50&sort=cost").json()
+    monkeypatch.setattr(matches, "_SHOWN_AT_ONCE", 7)
+    assert client.get("/v1/sessions?limit=50&sort=cost").json() == page
+
+
 def test_a_phrase_is_found_over_short_pages_too(
     found: Found, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

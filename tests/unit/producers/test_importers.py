@@ -305,6 +305,17 @@ def test_swe_agent_actions_in_text_keep_their_roles_and_what_was_observed() -> N
     assert (completed["output"], completed["latency_ms"]) == ("x", 500.0)
 
 
+def test_swe_agent_totals_replace_what_was_guessed_and_nothing_that_was_measured() -> None:
+    def answer(**usage: int) -> dict[str, Any]:
+        return {"role": "assistant", "content": "y", "action": "a", **({"usage": usage} if usage else {})}
+
+    measured = answer(prompt_tokens=10, completion_tokens=2)
+    info = {"model_stats": {"tokens_sent": 30, "tokens_received": 2}}
+    for history, tokens in (([measured], [(10, 2)]), ([measured, answer()], [(10, 2), (20, 0)])):
+        calls = payloads(session({"history": history, "info": info}), "ModelCallCompleted")
+        assert [(call["input_tokens"], call["output_tokens"]) for call in calls] == tokens
+
+
 def test_swe_agent_steps_that_the_history_lacks_are_turns_where_they_happened() -> None:
     history = [
         {"role": "user", "content": "go"},
@@ -400,6 +411,8 @@ def good(text: str) -> str:
         (f"[{good('1')}, {good('é')}]".encode("latin-1"), 1, ["record 1, line 1, byte 94: not UTF-8"]),
         (_gzipped(good("1").encode())[:30], 0, ["cut off"]),
         (_gzipped(good("1").encode()) + _gzipped(b"\n" + good("2").encode()), 2, []),
+        # The checksum alone is wrong, and the data within: what stands before is whole.
+        (_gzipped(f"{good('1')}\n{good('2')}".encode())[:-8] + bytes(8), 2, ["the gzip data is damaged"]),
         (_gzipped(good("1").encode()) + b"trailing", 1, ["bytes after the end of the gzip data"]),
         (b"[" * 100_000, 0, ["record 0, line 1, byte 1: cannot be read: nested too deeply"]),
         (

@@ -4,7 +4,7 @@ import hashlib
 
 from procurator.avro_schemas.codec import Decoder, load_schema
 from procurator.sink.blocks import RejectedRecord
-from procurator.sink.dead_letter import pointer, pointer_key
+from procurator.sink.dead_letter import KEY_BYTES_MAX, pointer, pointer_key
 from procurator.sink.ledger import Log
 from procurator.sink.records import Record
 
@@ -21,6 +21,8 @@ def test_a_pointer_names_the_record_and_fits_its_schema() -> None:
 
 
 def test_a_record_without_a_value_has_a_pointer_too() -> None:
+    long = pointer(LOG, RejectedRecord(Record(7, 1, b"k" * KEY_BYTES_MAX * 2, None), "undecodable", "no value"))
+    assert long["key"] == b"k" * KEY_BYTES_MAX
     record = pointer(LOG, RejectedRecord(Record(7, 1, None, None), "undecodable", "no value"))
     assert (record["key"], record["value_bytes"]) == (None, 0)
 
