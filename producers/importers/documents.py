@@ -168,8 +168,8 @@ def _inflate(data: bytes) -> tuple[bytes, str | None]:
     while data.startswith(_GZIP_MAGIC):
         member, at = zlib.decompressobj(wbits=31), 0
         while at < len(data) and not member.eof:
-            # Damage is found with the piece that it is in, at the latest by the checksum, which comes byte by byte: what
-            # stands before is had.
+            # Damage is found with the piece that it is in, or by the checksum, which comes byte by byte: what stands
+            # before is had.
             piece = data[at : at + (_PIECE_BYTES if at + 2 * _PIECE_BYTES <= len(data) else 1)]
             try:
                 out += member.decompress(piece, TEXT_BYTES_MAX - len(out) + 1)
