@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from procurator.config import Settings
-from procurator.query_api import problems
+from procurator.query_api import idempotency, problems
 from procurator.query_api.audit_guard import AuditGuard
 from procurator.query_api.auth import Authenticator
 from procurator.query_api.body_limit import BodyLimit
@@ -77,6 +77,7 @@ def create_app(settings: Settings, authenticator: Authenticator) -> FastAPI:
     app.state.metrics = figures
     app.state.rate_limiter = RateLimiter(RatePolicy(settings.rate_limit_per_s, settings.rate_limit_burst))
     # The last one added is the outermost.
+    idempotency.install(app)
     app.add_middleware(AuditGuard)
     app.add_middleware(BodyLimit)
     if origins := allowed_origins(settings):

@@ -25,6 +25,6 @@ def cors(origins: list[str]) -> dict[str, Any]:
         "allow_origins": origins,
         "allow_methods": ["GET", "POST", "PUT", "DELETE"],
         "allow_headers": list(_HEADERS),
-        "expose_headers": ["X-Request-Id", "Retry-After"],
+        "expose_headers": ["X-Request-Id", "Retry-After", "Idempotency-Replayed"],
         "allow_credentials": False,
     }

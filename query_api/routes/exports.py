@@ -15,6 +15,7 @@ from procurator.errors import Backpressure, UserError
 from procurator.query_api.auth import Access, requires
 from procurator.query_api.export.job import Job
 from procurator.query_api.export.single import not_proven, schema
+from procurator.query_api.idempotency import once
 from procurator.query_api.models.common import Page
 from procurator.query_api.models.exports import Export, ExportRequest, shown
 from procurator.query_api.problems import Problem, not_found, responses
@@ -27,7 +28,7 @@ from procurator.verify.export_format import render_export
 router = APIRouter(prefix="/v1", tags=["exports"], responses=PROBLEMS)
 
 ExportOne = Annotated[Access, Depends(requires(Permission.SESSIONS_EXPORT, "sessions.export"))]
-Create = Annotated[Access, Depends(requires(Permission.SESSIONS_EXPORT, "exports.create"))]
+Create = Annotated[Access, Depends(once(requires(Permission.SESSIONS_EXPORT, "exports.create")))]
 Read = Annotated[Access, Depends(requires(Permission.SESSIONS_EXPORT, "exports.read"))]
 Download = Annotated[Access, Depends(requires(Permission.SESSIONS_EXPORT, "exports.download"))]
 Delete = Annotated[Access, Depends(requires(Permission.SESSIONS_EXPORT, "exports.delete"))]

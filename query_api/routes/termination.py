@@ -12,6 +12,7 @@ from procurator import signals
 from procurator.access import Permission
 from procurator.clock import now_us, to_rfc3339
 from procurator.query_api.auth import Access, requires
+from procurator.query_api.idempotency import once
 from procurator.query_api.models.termination import (
     Decision,
     DecisionAnswer,
@@ -31,9 +32,9 @@ from procurator.transitions import TERMINAL
 
 router = APIRouter(prefix="/v1/sessions", tags=["commands"], responses=PROBLEMS)
 
-Terminator = Annotated[Access, Depends(requires(Permission.SESSIONS_TERMINATE, "sessions.terminate"))]
-Approver = Annotated[Access, Depends(requires(Permission.SESSIONS_TERMINATE, "sessions.approve"))]
-Denier = Annotated[Access, Depends(requires(Permission.SESSIONS_TERMINATE, "sessions.deny"))]
+Terminator = Annotated[Access, Depends(once(requires(Permission.SESSIONS_TERMINATE, "sessions.terminate")))]
+Approver = Annotated[Access, Depends(once(requires(Permission.SESSIONS_TERMINATE, "sessions.approve")))]
+Denier = Annotated[Access, Depends(once(requires(Permission.SESSIONS_TERMINATE, "sessions.deny")))]
 _CONFLICT = responses(HTTPStatus.CONFLICT)
 _SHOWN_MAX = 100
 

@@ -348,3 +348,15 @@ def test_beginnings_of_too_many_words_fail_their_job_and_no_other(
     )
     done = finished(client, begin(client, filter=f"org:{run.org_id} pro00000000000000000001*"))
     assert done["events_done"] == 3
+
+
+def test_a_request_sent_again_with_its_key_is_the_same_export(client: TestClient) -> None:
+    key = {"Idempotency-Key": str(uuid4())}
+    first = client.post("/v1/exports", json={"filter": "agent:nobody"}, headers=key)
+    again = client.post("/v1/exports", json={"filter": "agent:nobody"}, headers=key)
+    assert (again.status_code, again.json()) == (first.status_code, first.json()) == (202, first.json())
+    assert (again.headers["Idempotency-Replayed"], "Idempotency-Replayed" in first.headers) == ("true", False)
+    other = client.post("/v1/exports", json={"filter": "agent:somebody"}, headers=key)
+    assert (other.status_code, other.json()["errors"][0]["field"]) == (422, "Idempotency-Key")
+    elsewhere = client.post("/v1/exports", json={"filter": "agent:nobody"}, headers={"Idempotency-Key": str(uuid4())})
+    assert elsewhere.json()["export_id"] != first.json()["export_id"]
