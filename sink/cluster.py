@@ -99,6 +99,17 @@ def _drop_table(cluster: Cluster, found: re.Match[str]) -> list[str]:
     return [f"DROP TABLE {found['table']} {cluster.on} SYNC", f"DROP TABLE {local(found['table'])} {cluster.on} SYNC"]
 
 
+def _view_of_index(cluster: Cluster, found: re.Match[str]) -> list[str]:
+    # An index is of the rows beside it: a view on each server, and a Distributed table that asks every shard.
+    name, index = found["name"], found["index"]
+    return [
+        f"CREATE VIEW IF NOT EXISTS {local(name)} {cluster.on}{found['select']}"
+        f"mergeTreeTextIndex('{cluster.database}', {local(found['table'])}, {index})",
+        f"CREATE TABLE IF NOT EXISTS {name} {cluster.on} (token String)"
+        f" ENGINE = Distributed({cluster.name}, {cluster.database}, {local(name)})",
+    ]
+
+
 def _after_name(cluster: Cluster, found: re.Match[str]) -> list[str]:
     return [f"{found['head']} {cluster.on}{found['rest']}"]
 
@@ -123,6 +134,11 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[Cluster, re.Match[str]], list[str
         (r"EXCHANGE TABLES (?P<one>\w+) AND (?P<other>\w+)", _exchange_tables),
         (r"DROP TABLE (?P<table>\w+)", _drop_table),
         (r"(?P<head>CREATE DATABASE IF NOT EXISTS [\w`]+)(?P<rest>)", _after_name),
+        (
+            r"CREATE VIEW IF NOT EXISTS (?P<name>\w+)(?P<select>\s[^(]*)"
+            r"mergeTreeTextIndex\(currentDatabase\(\), (?P<table>\w+), (?P<index>\w+)\)",
+            _view_of_index,
+        ),
         (r"(?P<head>CREATE (?:OR REPLACE )?VIEW (?:IF NOT EXISTS )?[\w.]+)(?P<rest>\s.*)", _after_name),
         (r"(?P<head>CREATE ROLE IF NOT EXISTS [\w, ]+)(?P<rest>)", _after_name),
         (r"GRANT (?P<rest>.*)", _grant),

@@ -26,7 +26,7 @@ class WordsBegun:
         It reads the index's dictionary, of every organisation: the words are for the next statement, never for people.
         """
         return (
-            f"SELECT DISTINCT token FROM mergeTreeTextIndex(currentDatabase(), events, {self.body}_text)\n"
+            f"SELECT DISTINCT token FROM words_of_{self.body}\n"
             f"WHERE startsWith(token, {{beginning:String}}) LIMIT {WORDS_MAX + 1}",
             {"beginning": self.beginning},
         )

@@ -8,16 +8,13 @@ from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
-from confluent_kafka import KafkaError, Message, Producer
-
 from procurator.access import NO_ORGANISATION
 from procurator.audit_events import ALLOWED, AuditEvent
 from procurator.avro_schemas.codec import Record, load_schema
 from procurator.clickhouse import ClickHouse
 from procurator.clock import now_us
-from procurator.errors import Unavailable
 from procurator.events import TOKEN_BUCKETS, SessionEvent
-from procurator.kafka import TIMEOUT_S, producer_config
+from procurator.kafka_writing import write_all
 from procurator.price_corrections import EMITTER_ID, Charged, Revision
 from procurator.price_record import PriceRecord
 from procurator.pricing import Usage
@@ -131,22 +128,5 @@ def _publish(
 ) -> None:
     schema = load_schema(topic.schema)
     schema_id = registry.schema_id(schema)
-    failed: list[KafkaError] = []
-
-    def delivered(error: KafkaError | None, _message: Message) -> None:
-        if error is not None:
-            failed.append(error)
-
-    producer = Producer(producer_config(bootstrap_servers))
-    for key, record in records:
-        while True:
-            try:
-                producer.produce(topic.name, schema.encode(record, schema_id), key, on_delivery=delivered)
-                break
-            except BufferError:
-                producer.poll(0.1)
-        producer.poll(0)
-    left = producer.flush(TIMEOUT_S)
-    if left or failed:
-        why = failed[0].str() if failed else f"no answer within {TIMEOUT_S:.0f} s"
-        raise Unavailable(f"Kafka at {bootstrap_servers} did not take {left + len(failed)} of {what}: {why}")
+    written = ((topic.name, key, schema.encode(record, schema_id)) for key, record in records)
+    write_all(bootstrap_servers, written, what)

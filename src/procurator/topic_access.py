@@ -56,6 +56,8 @@ NEEDS = {
         ("procurator",),
         ("procurator",),
     ),
+    # Beside the signer and as nobody else: the signer could otherwise remove states. It reads prices to verify calls.
+    "retention": Needs((topics.PRICES,), (topics.SESSION_STATE,), ("procurator",)),
     "setup": Needs(TOPICS, TOPICS, ("procurator",), creates=True),
 }
 

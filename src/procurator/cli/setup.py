@@ -29,6 +29,9 @@ def register(app: typer.Typer) -> None:
         prices: Annotated[
             Path | None, typer.Option("--prices", help="your own prices (TOML, see docs/pricing.md)")
         ] = None,
+        key: Annotated[
+            bool, typer.Option("--key/--no-key", help="have a signing key here, or leave it to a signer elsewhere")
+        ] = True,
         print_sql: Annotated[
             bool, typer.Option("--print-sql", help="only print the statements for ClickHouse, do nothing")
         ] = False,
@@ -50,7 +53,8 @@ def register(app: typer.Typer) -> None:
                 ("schemas", lambda: _schemas(registry)),
                 ("tables", lambda: _tables(clickhouse)),
                 ("prices", lambda: _prices(chosen, registry, prices)),
-                ("signing key", lambda: signing_key(chosen)),
+                # Where the signer is elsewhere, a key from here would be printed, pinned by somebody and never used.
+                ("signing key", lambda: signing_key(chosen) if key else "left to the signer"),
             ):
                 print(f"{area}: {_patiently(work, until_s)}", flush=True)
         finally:

@@ -8,18 +8,15 @@ the purge was written stays, and its session with it.
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from confluent_kafka import Producer
-
 from procurator.clickhouse import ClickHouse
 from procurator.control_desk import ControlDesk
 from procurator.control_entries import PURGE
-from procurator.errors import Fatal, Unavailable
-from procurator.kafka import producer_config
+from procurator.errors import Fatal
+from procurator.kafka_writing import write_all
 from procurator.retention.leaves import Leaf, indexes
 from procurator.retention.sessions import IDS_MAX, ids_text, leaves_of
 from procurator.topics import SESSION_STATE
 
-_FLUSH_S = 30.0
 _SYNC = "SETTINGS mutations_sync = 2"
 _PURGED = (
     "session_id IN (SELECT arrayJoin(JSONExtract(assumeNotNull(body), 'session_ids', 'Array(UUID)'))"
@@ -91,11 +88,9 @@ class Removal:
 
     def _forget(self, sessions: Sequence[str]) -> None:
         """Remove the states: from the topic, so that nobody restores them, then from the table."""
-        producer = Producer(producer_config(self._bootstrap_servers))
-        for session_id in sessions:
-            producer.produce(SESSION_STATE.name, None, session_id.encode())
-        if left := producer.flush(_FLUSH_S):
-            raise Unavailable(f"Kafka did not take {left} tombstones of purged sessions")
+        # Rows go once every tombstone is there: without it the state stays in the topic for ever.
+        tombstones = ((SESSION_STATE.name, session_id, None) for session_id in sessions)
+        write_all(self._bootstrap_servers, tombstones, "tombstones of purged sessions")
         table = self._clickhouse.altered("sessions")
         self._clickhouse.execute(f"ALTER TABLE {table} DELETE WHERE session_id IN ({ids_text(sessions)}) {_SYNC}")
 

@@ -31,9 +31,24 @@ def test_every_component_runs_in_compose() -> None:
 @pytest.mark.parametrize("name", OURS)
 def test_a_component_is_a_command_with_settings_that_exist(name: str) -> None:
     service = OURS[name]
-    assert service["command"][0] in get_command(build_app()).commands  # type: ignore[attr-defined]
+    command, *arguments = service["command"]
+    get_command(build_app()).commands[command].make_context(command, arguments)  # type: ignore[attr-defined]
     unknown = {key.removeprefix("PROCURATOR_").lower() for key in service["environment"]} - Settings.model_fields.keys()
     assert unknown == set()
+
+
+def test_the_key_is_made_where_it_is_used_alone() -> None:
+    assert "--no-key" in OURS["setup"]["command"]
+    assert [name for name, service in OURS.items() if "sign:/data" in service.get("volumes", ())] == ["sign"]
+
+
+def test_whatever_a_client_on_the_host_needs_is_where_it_looks() -> None:
+    chosen = Settings()
+    asked = {"clickhouse": chosen.clickhouse_url, "registry": chosen.schema_registry_url, "api": chosen.api_url}
+    published = {name: COMPOSE["services"][name]["ports"][0].rpartition(":")[0] for name in asked}
+    assert {name: url.split("/")[2] for name, url in asked.items()} == published
+    assert COMPOSE["services"]["kafka"]["ports"] == ["127.0.0.1:19092:19092"]
+    assert "OUTSIDE://127.0.0.1:19092" in COMPOSE["services"]["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
 
 
 @pytest.mark.parametrize("name", OURS)

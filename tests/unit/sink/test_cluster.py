@@ -6,6 +6,7 @@ import pytest
 
 from procurator.clickhouse_cluster import LEDGER_SETTINGS, altered
 from procurator.errors import Fatal
+from procurator.query_api.search.begun import WordsBegun
 from procurator.sink.cluster import SHARDING, Cluster
 from procurator.sink.migrate import script, shipped
 
@@ -85,6 +86,22 @@ _BY_LOG = "toUInt64OrZero(splitByChar(':', log_id)[-1])"
             id="a view is on every server",
         ),
         pytest.param(
+            "CREATE VIEW IF NOT EXISTS words DEFINER = CURRENT_USER SQL SECURITY DEFINER AS\n"
+            "SELECT token FROM mergeTreeTextIndex(currentDatabase(), events, content_text)",
+            [
+                "CREATE VIEW IF NOT EXISTS words_local ON CLUSTER main DEFINER = CURRENT_USER SQL SECURITY DEFINER AS\n"
+                "SELECT token FROM mergeTreeTextIndex('ledger', events_local, content_text)",
+                "CREATE TABLE IF NOT EXISTS words ON CLUSTER main (token String)"
+                " ENGINE = Distributed(main, ledger, words_local)",
+            ],
+            id="an index is read on each shard",
+        ),
+        pytest.param(
+            "GRANT CLUSTER ON *.* TO procurator_purger",
+            ["GRANT ON CLUSTER main CLUSTER ON *.* TO procurator_purger"],
+            id="a grant on everything stays one",
+        ),
+        pytest.param(
             "GRANT SELECT, INSERT ON * TO procurator_writer",
             ["GRANT ON CLUSTER main SELECT, INSERT ON ledger.* TO procurator_writer"],
             id="a grant names its database",
@@ -127,6 +144,16 @@ def test_every_migration_can_run_on_a_cluster() -> None:
         assert "EPHEMERAL" not in plain
     distributed = {found[1] for step in steps if (found := re.search(r"TABLE IF NOT EXISTS (\w+) .*Distributed", step))}
     assert distributed >= SHARDING.keys()
+
+
+def test_whoever_alters_on_a_cluster_may() -> None:
+    assert "GRANT ON CLUSTER main CLUSTER ON *.* TO procurator_purger" in script("ledger", "main")
+
+
+def test_of_an_index_no_distributed_table_is_asked() -> None:
+    (asked,) = {found for step in script("ledger", "main") for found in re.findall(r"mergeTreeTextIndex\((.*?),", step)}
+    assert asked == "'ledger'"
+    assert "mergeTreeTextIndex" not in WordsBegun("content", "refun").to_sql()[0]
 
 
 def test_a_single_server_runs_the_files_as_they_are() -> None:
