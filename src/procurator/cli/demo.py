@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from procurator.reconcile import Select
     from procurator.runtime import Stop
 
-#: Longer than any start of a component that died on the way.
-_ARRIVAL_S_MAX = 180.0
+#: Nothing more arrives for so long: longer than any start of a component that died on the way.
+_STILL_S_MAX = 180.0
 _LOOP_LIMIT_USD = "0.05"
 
 
@@ -69,16 +69,18 @@ def _await_arrival(select: "Select", played: "list[Played]", stop: "Stop") -> bo
     from procurator.arrival import arrival
 
     expected = sum(session.events for session in played)
-    deadline = time.monotonic() + _ARRIVAL_S_MAX
+    most, since_s = 0, time.monotonic()
     columns = (TextColumn("into the ledger"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task("", total=expected)
         while True:
             arrived = arrival(select, (session.session_id for session in played))
             progress.update(bar, completed=min(arrived.counted, arrived.folded))
+            if arrived.counted + arrived.folded > most:
+                most, since_s = arrived.counted + arrived.folded, time.monotonic()
             if arrived.has_all(expected, len(played)):
                 return True
-            if time.monotonic() > deadline or stop.wait(0.2):
+            if time.monotonic() - since_s > _STILL_S_MAX or stop.wait(0.2):
                 say(f"published {expected} events of {len(played)} sessions, but arrived {arrived}")
                 return False
 
