@@ -17,7 +17,8 @@ from procurator.query_api.routes.common import InService
 from procurator.query_api.services import Services
 from procurator.query_api.ui.page import PageRoute, Viewer, made_while
 from procurator.query_api.ui.queries.calls import CostByModel, CostByTurn, Spans
-from procurator.query_api.ui.queries.trace import Errors, Hits, TraceExtent, extent_of
+from procurator.query_api.ui.queries.markers import Errors, Hits, Windows
+from procurator.query_api.ui.queries.trace import TraceExtent, extent_of
 from procurator.query_api.ui.routes.session_parts import read_window
 from procurator.query_api.ui.session_shell import Read, head_of, page_of
 from procurator.query_api.ui.views import timeline, trace
@@ -41,16 +42,17 @@ async def trace_page(
 ) -> Response:
     """The message trace: the window with ``turn``, the others as they are scrolled to."""
     exact = view == "exact"
-    head, (extent, shown), errors, hits = await asyncio.gather(
+    head, (extent, windows, shown), errors, hits = await asyncio.gather(
         head_of(access, services, session_id),
         _window_with(services, access.scope, session_id, turn, exact),
         services.store.rows(Errors(scope=access.scope, session_id=session_id)),
         _hits(access, services, session_id, find),
     )
     if extent["last_offset"] < head["session"].as_of_offset:  # it came meanwhile, and live goes on after it
-        extent, shown = await _window_with(services, access.scope, session_id, turn, exact)
+        extent, windows, shown = await _window_with(services, access.scope, session_id, turn, exact)
+    earlier, later = trace.neighbours(windows, shown.first)
     return await page_of(
-        request, access, head, "trace", window=shown, windows=trace.windows(extent["last_turn"]), extent=extent,
+        request, access, head, "trace", window=shown, windows=windows, earlier=earlier, later=later, extent=extent,
         turns_a_window=trace.WINDOW_TURNS, errors=errors, find=find, hits=hits, exact=exact, turn=turn,
     )  # fmt: skip
 
@@ -133,11 +135,16 @@ async def deny(
 
 async def _window_with(
     services: Services, scope: Scope, session_id: UUID, turn: int | None, exact: bool
-) -> tuple[dict[str, Any], trace.Window]:
-    """Return how far the trace goes, and the window with ``turn``, which is at least as new."""
+) -> tuple[dict[str, Any], list[int], trace.Window]:
+    """Return how far the trace goes, and what is at least as new: where windows begin, and the one with ``turn``."""
     extent = extent_of(await services.store.rows(TraceExtent(scope=scope, session_id=session_id)))
-    first = trace.window_of(min(turn or 0, extent["last_turn"]))
-    return extent, await read_window(services, scope, session_id, first, exact)
+    near = extent["first_turn"] if turn is None else min(max(0, turn), extent["last_turn"])
+    first = trace.window_of(near)
+    listed, shown = await asyncio.gather(
+        services.store.rows(Windows(scope=scope, session_id=session_id, size=trace.WINDOW_TURNS, near=near)),
+        read_window(services, scope, session_id, first, exact),
+    )
+    return extent, sorted({first, *(row["first"] for row in listed)}), shown
 
 
 async def _hits(access: Access, services: Services, session_id: UUID, find: str) -> list[dict[str, Any]]:
