@@ -1,6 +1,7 @@
 """The pages of one session: each tab is an address of its own, under the same header."""
 
 import asyncio
+from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
@@ -22,6 +23,7 @@ from procurator.query_api.ui.queries.trace import TraceExtent, extent_of
 from procurator.query_api.ui.routes.session_parts import read_window
 from procurator.query_api.ui.session_shell import Read, head_of, page_of
 from procurator.query_api.ui.views import timeline, trace
+from procurator.transitions import OPEN
 
 router = APIRouter(prefix="/sessions/{session_id}", route_class=PageRoute)
 
@@ -67,15 +69,17 @@ async def timeline_page(
     session: SessionDetail = head["session"]
     more = len(rows) > timeline.SPANS_MAX
     now = Viewer(request, access.principal).clock.now
+    over = session.status not in OPEN
+    last = datetime.fromisoformat(session.completed_at or session.last_activity_at or session.as_of)
     whole = not more and not skip
     chart = timeline.waterfall(
         rows[: timeline.SPANS_MAX],
         session.started_at if whole else None,
         session.completed_at if whole else None,
-        now,
+        last if over else now,
     )
     following = skip + timeline.SPANS_MAX if more else None
-    return await page_of(request, access, head, "timeline", chart=chart, skip=skip, following=following)
+    return await page_of(request, access, head, "timeline", chart=chart, over=over, skip=skip, following=following)
 
 
 @router.get("/cost")
