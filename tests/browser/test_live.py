@@ -53,6 +53,38 @@ def test_turns_and_calls_appear_as_they_happen(page: Page, running: Any, sdk: An
     expect(page.locator(".call", has_text="slow_search")).to_have_count(1)
 
 
+def test_calls_without_a_turn_find_their_place(page: Page, running: Any, sdk: Any) -> None:
+    """Calls that use one id, before the assistant has said anything: each ends as itself, and then the page rests."""
+    _open(page, running)
+    calls = [running.tool_call(name, tool_call_id="call_0") for name in ("first_tool", "second_tool")]
+    with calls[0], calls[1]:
+        sdk.flush()
+        marks = page.locator(".call .mark")
+        expect(marks).to_have_text(["RUNNING", "RUNNING"])
+        calls[0].complete(None, status="ERROR", error_message="no such order")
+        running.turn("assistant", "It failed.")
+        sdk.flush()
+        expect(page.locator("#turn-1")).to_be_visible()
+        expect(marks).to_have_text(["ERROR", "RUNNING"])
+        calls[1].complete("found")
+        sdk.flush()
+        expect(marks).to_have_text(["ERROR", "SUCCESS"])
+    # They stand with the turn before them, and nothing is left of what streamed.
+    expect(page.locator("#turn-0 .call")).to_have_count(2)
+    expect(page.locator("#tail > *")).to_have_count(0)
+
+
+def test_a_call_that_hangs_is_over_with_the_session(page: Page, running: Any, sdk: Any) -> None:
+    _open(page, running)
+    running.tool_call("hangs").__enter__()
+    sdk.flush()
+    expect(page.locator("#turn-0 .call .mark")).to_have_text("RUNNING")
+    running.end()
+    sdk.flush()
+    expect(page.locator("#turn-0 .call .mark")).to_have_text("NEVER COMPLETED")
+    expect(page.locator("#tail > *")).to_have_count(0)
+
+
 def test_each_turn_finds_its_window(page: Page, running: Any, sdk: Any) -> None:
     """Turns of two windows come at once: each stands once, rendered, in the window that it belongs to."""
     _open(page, running)

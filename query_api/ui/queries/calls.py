@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from procurator.events import TOKEN_BUCKETS
 from procurator.query_api.queries.base import Statement
+from procurator.query_api.ui.queries.markers import CALL, MODELS, TOOLS, records
 from procurator.query_api.ui.queries.trace import IS_CALL, OfSession
 
 _TOKENS = f"sum({' + '.join(f'events.{name}' for name in TOKEN_BUCKETS)})"
@@ -17,12 +18,10 @@ class Spans(OfSession):
     skip: int = 0
 
     def render(self, statement: Statement) -> str:
-        kinds = "kind IN ('ToolCallStarted', 'ToolCallCompleted', 'ModelCallStarted', 'ModelCallCompleted')"
-        rows = statement.rows("events", self.is_session(statement), "counted", kinds)
+        calls = records(statement, self.is_session(statement), f"{TOOLS}, {MODELS}")
         limit, skip = statement.bind("limit", "UInt32", self.limit + 1), statement.bind("skip", "UInt32", self.skip)
         return (
-            "SELECT startsWith(kind, 'Model') AS is_model,\n"
-            "  if(is_model, ifNull(model_call_id, ''), ifNull(tool_call_id, '')) AS call_id,\n"
+            "SELECT is_model, call_id,\n"
             "  minIf(events.occurred_at, endsWith(kind, 'Started')) AS began,\n"
             "  maxIf(events.occurred_at, endsWith(kind, 'Completed')) AS ended,\n"
             "  countIf(endsWith(kind, 'Started')) AS starts, countIf(endsWith(kind, 'Completed')) AS completions,\n"
@@ -30,7 +29,7 @@ class Spans(OfSession):
             "  argMax(events.model, offset) AS model_name, sum(events.cost_usd) AS cost,\n"
             f"  {_TOKENS} AS tokens, min(events.turn_index) AS turn, any(events.error_message) AS message,\n"
             "  log_id AS log, min(events.offset) AS place\n"
-            f"FROM {rows}\nGROUP BY is_model, call_id, log\nORDER BY log, place LIMIT {limit} OFFSET {skip}"
+            f"FROM (\n  {calls}\n) AS events\nGROUP BY {CALL}\nORDER BY log, place LIMIT {limit} OFFSET {skip}"
         )
 
 

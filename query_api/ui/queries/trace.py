@@ -1,6 +1,7 @@
-"""What the page of a session reads beside the API's lists: extents, markers, errors, hits, one exact text.
+"""What the page of a session reads beside the API's lists: its extent, its windows, their turns, one exact text.
 
-A trace is read in windows of turn indices, so that any part of a long one is as near as its beginning.
+A trace is read in windows of turn indices, so that any part of a long one is as near as its beginning. What stands
+between the turns is in `markers`.
 """
 
 from dataclasses import dataclass
@@ -10,13 +11,11 @@ from uuid import UUID
 from procurator.events import TOKEN_BUCKETS
 from procurator.query_api.queries.base import Query, Statement
 
-ERRORS_MAX = 500
-HITS_MAX = 200
-MARKERS_MAX = 2_000
+#: A page lists no more windows than these: an index says nothing about how many turns there are.
+WINDOWS_MAX = 2_000
 #: Of turns that share their indexes no more are shown.
 TURNS_MAX = 1_000
-_SNIPPET_CHARS = 160
-_IS_TURN, IS_CALL = "kind = 'TurnRecorded'", "kind = 'ModelCallCompleted'"
+IS_TURN, IS_CALL = "kind = 'TurnRecorded'", "kind = 'ModelCallCompleted'"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +30,13 @@ class OfSession(Query):
 
 @dataclass(frozen=True, kw_only=True)
 class TraceExtent(OfSession):
-    """One row per log, the first to be shown: how many turns, the highest index, the last offset."""
+    """One row per log, the first to be shown: how many turns, lowest and highest index, the last offset."""
 
     def render(self, statement: Statement) -> str:
         rows = statement.rows("events", self.is_session(statement))
         return (
             "SELECT countIf(counted AND kind = 'TurnRecorded') AS turns,\n"
+            "  minIf(ifNull(turn_index, 0), counted AND kind = 'TurnRecorded') AS first_turn,\n"
             "  maxIf(ifNull(turn_index, 0), counted AND kind = 'TurnRecorded') AS last_turn,\n"
             "  log_id, max(offset) AS last_offset\n"
             f"FROM {rows}\nGROUP BY log_id ORDER BY log_id"
@@ -81,7 +81,7 @@ class WindowTurns(OfSession):
             "FROM (\n"
             "  SELECT turn_index, log_id, offset, role, occurred_at AS timestamp, tool_call_id, model_call_id,\n"
             f"    {texts}, estimated AS own\n"
-            f"  FROM {statement.rows('events', *window, _IS_TURN)}\n"
+            f"  FROM {statement.rows('events', *window, IS_TURN)}\n"
             f"  ORDER BY turn_index, log_id, offset LIMIT {TURNS_MAX}\n"
             ") AS turn\n"
             "LEFT JOIN (\n"
@@ -94,80 +94,6 @@ class WindowTurns(OfSession):
             "  GROUP BY turn_index\n"
             ") AS calls ON calls.turn_index = turn.turn_index\n"
             "ORDER BY turn.turn_index, turn.log_id, turn.offset"
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ToolMarkers(OfSession):
-    """Tool calls that turns ``first`` to ``last`` triggered, without bodies, in ledger order."""
-
-    first: int
-    last: int
-
-    def render(self, statement: Statement) -> str:
-        is_session = self.is_session(statement)
-        first, last = statement.bind("first", "UInt32", self.first), statement.bind("last", "UInt32", self.last)
-        started = statement.rows(
-            "events", is_session, "counted", "kind = 'ToolCallStarted'", f"turn_index BETWEEN {first} AND {last}"
-        )
-        completed = statement.rows("events", is_session, "counted", "kind = 'ToolCallCompleted'")
-        return (
-            "SELECT started.*, completed.status, completed.latency_ms, completed.error_message FROM (\n"
-            "  SELECT log_id, offset, tool_call_id, tool_name, mcp_server_id, turn_index,\n"
-            "    occurred_at AS started_at\n"
-            f"  FROM {started} ORDER BY log_id, offset LIMIT {MARKERS_MAX}\n"
-            ") AS started LEFT JOIN (\n"
-            "  SELECT log_id, tool_call_id, any(events.status) AS status, any(events.latency_ms) AS latency_ms,\n"
-            "    any(events.error_message) AS error_message\n"
-            f"  FROM {completed} GROUP BY log_id, tool_call_id\n"
-            ") AS completed USING (log_id, tool_call_id)\n"
-            "ORDER BY log_id, offset"
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Errors(OfSession):
-    """What went wrong, in ledger order: calls that ended badly, and the turn they belong to."""
-
-    def render(self, statement: Statement) -> str:
-        bad = statement.rows(
-            "events",
-            self.is_session(statement),
-            "counted",
-            "kind IN ('ToolCallCompleted', 'ModelCallCompleted')",
-            "status IN ('ERROR', 'TIMEOUT')",
-        )
-        started = statement.rows(
-            "events", self.is_session(statement), "counted", "kind IN ('ToolCallStarted', 'ModelCallStarted')"
-        )
-        return (
-            "SELECT bad.*, ifNull(bad.own_turn, start.turn_index) AS turn_index FROM (\n"
-            "  SELECT log_id, offset, kind, status, error_message, tool_call_id, tool_name, model,\n"
-            "    turn_index AS own_turn, coalesce(tool_call_id, model_call_id, '') AS call_id\n"
-            f"  FROM {bad} ORDER BY log_id, offset LIMIT {ERRORS_MAX}\n"
-            ") AS bad LEFT JOIN (\n"
-            "  SELECT coalesce(tool_call_id, model_call_id, '') AS call_id, min(events.turn_index) AS turn_index\n"
-            f"  FROM {started} GROUP BY call_id\n"
-            ") AS start USING (call_id)\nORDER BY log_id, offset"
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hits(OfSession):
-    """Turns and tool calls whose text has ``text`` in it, whatever its case, with what stands around it."""
-
-    text: str
-
-    def render(self, statement: Statement) -> str:
-        text = statement.bind("text", "String", self.text)
-        found = f"(positionCaseInsensitiveUTF8(ifNull(content, ''), {text}) > 0)"
-        thought = f"(positionCaseInsensitiveUTF8(ifNull(thinking, ''), {text}) > 0)"
-        rows = statement.rows("events", self.is_session(statement), "counted", f"({found} OR {thought})")
-        around = f"if({found}, {_around('content', text)}, {_around('thinking', text)})"
-        return (
-            "SELECT log_id, offset, kind, role, turn_index, tool_call_id, tool_name,\n"
-            f"  {around} AS snippet\n"
-            f"FROM {rows}\nORDER BY log_id, offset LIMIT {HITS_MAX}"
         )
 
 
@@ -186,12 +112,7 @@ class ExactText(OfSession):
         return f"SELECT {'thinking' if self.thinking else 'content'} AS text FROM {rows} LIMIT 1"
 
 
-def _around(column: str, text: str) -> str:
-    begin = f"greatest(1, toInt64(positionCaseInsensitiveUTF8({column}, {text})) - 60)"
-    return f"substringUTF8({column}, {begin}, {_SNIPPET_CHARS})"
-
-
 def extent_of(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the extent of a session's first log; zeros when it has no entries."""
-    empty = {"turns": 0, "last_turn": 0, "log_id": "", "last_offset": -1}
+    empty = {"turns": 0, "first_turn": 0, "last_turn": 0, "log_id": "", "last_offset": -1}
     return rows[0] if rows else empty

@@ -1,6 +1,7 @@
 """The pages of one session: each tab is an address of its own, under the same header."""
 
 import asyncio
+from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
@@ -17,10 +18,12 @@ from procurator.query_api.routes.common import InService
 from procurator.query_api.services import Services
 from procurator.query_api.ui.page import PageRoute, Viewer, made_while
 from procurator.query_api.ui.queries.calls import CostByModel, CostByTurn, Spans
-from procurator.query_api.ui.queries.trace import Errors, Hits, TraceExtent, extent_of
+from procurator.query_api.ui.queries.markers import Errors, Hits, Windows
+from procurator.query_api.ui.queries.trace import TraceExtent, extent_of
 from procurator.query_api.ui.routes.session_parts import read_window
 from procurator.query_api.ui.session_shell import Read, head_of, page_of
 from procurator.query_api.ui.views import timeline, trace
+from procurator.transitions import OPEN
 
 router = APIRouter(prefix="/sessions/{session_id}", route_class=PageRoute)
 
@@ -41,16 +44,17 @@ async def trace_page(
 ) -> Response:
     """The message trace: the window with ``turn``, the others as they are scrolled to."""
     exact = view == "exact"
-    head, (extent, shown), errors, hits = await asyncio.gather(
+    head, (extent, windows, shown), errors, hits = await asyncio.gather(
         head_of(access, services, session_id),
         _window_with(services, access.scope, session_id, turn, exact),
         services.store.rows(Errors(scope=access.scope, session_id=session_id)),
         _hits(access, services, session_id, find),
     )
     if extent["last_offset"] < head["session"].as_of_offset:  # it came meanwhile, and live goes on after it
-        extent, shown = await _window_with(services, access.scope, session_id, turn, exact)
+        extent, windows, shown = await _window_with(services, access.scope, session_id, turn, exact)
+    earlier, later = trace.neighbours(windows, shown.first)
     return await page_of(
-        request, access, head, "trace", window=shown, windows=trace.windows(extent["last_turn"]), extent=extent,
+        request, access, head, "trace", window=shown, windows=windows, earlier=earlier, later=later, extent=extent,
         turns_a_window=trace.WINDOW_TURNS, errors=errors, find=find, hits=hits, exact=exact, turn=turn,
     )  # fmt: skip
 
@@ -65,15 +69,17 @@ async def timeline_page(
     session: SessionDetail = head["session"]
     more = len(rows) > timeline.SPANS_MAX
     now = Viewer(request, access.principal).clock.now
+    over = session.status not in OPEN
+    last = datetime.fromisoformat(session.completed_at or session.last_activity_at or session.as_of)
     whole = not more and not skip
     chart = timeline.waterfall(
         rows[: timeline.SPANS_MAX],
         session.started_at if whole else None,
         session.completed_at if whole else None,
-        now,
+        last if over else now,
     )
     following = skip + timeline.SPANS_MAX if more else None
-    return await page_of(request, access, head, "timeline", chart=chart, skip=skip, following=following)
+    return await page_of(request, access, head, "timeline", chart=chart, over=over, skip=skip, following=following)
 
 
 @router.get("/cost")
@@ -133,11 +139,16 @@ async def deny(
 
 async def _window_with(
     services: Services, scope: Scope, session_id: UUID, turn: int | None, exact: bool
-) -> tuple[dict[str, Any], trace.Window]:
-    """Return how far the trace goes, and the window with ``turn``, which is at least as new."""
+) -> tuple[dict[str, Any], list[int], trace.Window]:
+    """Return how far the trace goes, and what is at least as new: where windows begin, and the one with ``turn``."""
     extent = extent_of(await services.store.rows(TraceExtent(scope=scope, session_id=session_id)))
-    first = trace.window_of(min(turn or 0, extent["last_turn"]))
-    return extent, await read_window(services, scope, session_id, first, exact)
+    near = extent["first_turn"] if turn is None else min(max(0, turn), extent["last_turn"])
+    first = trace.window_of(near)
+    listed, shown = await asyncio.gather(
+        services.store.rows(Windows(scope=scope, session_id=session_id, size=trace.WINDOW_TURNS, near=near)),
+        read_window(services, scope, session_id, first, exact),
+    )
+    return extent, sorted({first, *(row["first"] for row in listed)}), shown
 
 
 async def _hits(access: Access, services: Services, session_id: UUID, find: str) -> list[dict[str, Any]]:

@@ -19,7 +19,8 @@ from procurator.query_api.queries.sessions import SessionExists
 from procurator.query_api.routes.common import InService, PageParameters
 from procurator.query_api.services import Services
 from procurator.query_api.ui.page import HEADERS, PageRoute, Viewer, made_while
-from procurator.query_api.ui.queries.trace import ExactText, ToolMarkers, WindowTurns
+from procurator.query_api.ui.queries.markers import ToolMarkers
+from procurator.query_api.ui.queries.trace import ExactText, WindowTurns
 from procurator.query_api.ui.session_shell import Read, head_of, page_of
 from procurator.query_api.ui.views import trace
 

@@ -8,13 +8,16 @@ const tail = document.getElementById("tail");
 const ICONS = { USER: "user", ASSISTANT: "agent", TOOL: "tool", SYSTEM: "gear" };
 const SETTLE_MS = 700;
 const SETTLE_MS_MAX = 30_000;
+/** What the ledger lacks after these is asked for again only once something else has happened. */
+const TRIES_MAX = 10;
 
 let last = Number(trace?.dataset.last ?? 0);
 /** First turns of the windows that lack something. */
 const stale = new Set();
-/** Calls that have ended → the first turn of their window, and how they ended; until the ledger shows it. */
+/** Places of completions → place of the start, the first turn of its window, and how it ended; until the ledger shows it. */
 const ended = new Map();
-let wait = SETTLE_MS;
+let tries = 0;
+let over = false;
 let settling = 0;
 let renewing = false;
 
@@ -23,8 +26,8 @@ export function onEntry(entry) {
   const payload = entry.event?.payload;
   if (!payload || entry.flags?.length) return;
   if (payload.kind === "TurnRecorded") onTurn(entry, payload);
-  else if (payload.kind === "ToolCallStarted") onCall(payload, false);
-  else if (payload.kind === "ToolCallCompleted") onCall(payload, true);
+  else if (payload.kind === "ToolCallStarted") onCallStarted(place(entry), payload);
+  else if (payload.kind === "ToolCallCompleted") onCallCompleted(place(entry), payload);
 }
 
 /** Take a piece of a turn that is being written. */
@@ -39,17 +42,29 @@ export function onDelta(piece) {
   } else box.querySelector(".body pre").append(piece.text);
 }
 
-/** Have the window of ``turn`` rendered anew soon, with what the ledger has by then. */
-export function settle(turn = last) {
-  stale.add(Math.floor(turn / size) * size);
-  wait = SETTLE_MS;
+/** Take the session's end: have what is open rendered anew, with what the ledger has by then. */
+export function settle() {
+  over = true;
+  findOpen();
+  soon(windowFirst(last));
+}
+
+/** Have a window rendered anew soon. */
+function soon(first) {
+  stale.add(first);
+  tries = 0;
   again();
 }
 
 function again() {
   clearTimeout(settling);
-  settling = setTimeout(renew, wait);
-  wait = Math.min(SETTLE_MS_MAX, 2 * wait);
+  if (tries < TRIES_MAX) settling = setTimeout(renew, Math.min(SETTLE_MS_MAX, SETTLE_MS * 2 ** tries));
+  tries += 1;
+}
+
+/** Of a session that is over no call runs: windows that say so are older than its end. */
+function findOpen() {
+  for (const call of running(".window [data-call]")) stale.add(Number(call.closest(".window").dataset.first));
 }
 
 async function renew() {
@@ -59,16 +74,20 @@ async function renew() {
   stale.clear();
   await Promise.all(asked.map((first) => renewWindow(first).catch(() => stale.add(first))));
   renewing = false;
-  for (const one of tail.querySelectorAll("[data-place], [data-call]")) {
-    if (isIn(one.dataset)) one.remove();
+  for (const one of tail.querySelectorAll("[data-place], [data-end]")) {
+    if (find(one.dataset, ".window")) one.remove();
     else stale.add(Number(one.dataset.window));
   }
-  for (const [call, { first, status }] of ended) {
-    const shown = isIn({ call })?.querySelector(".mark");
-    if (shown && shown.textContent !== "RUNNING") ended.delete(call);
-    else stale.add(first);
-    if (shown?.textContent === "RUNNING") shown.replaceWith(mark(status));
+  for (const [end, { start, first, status }] of ended) {
+    if (find({ end }, ".window")) {
+      ended.delete(end);
+      continue;
+    }
+    stale.add(first);
+    const shown = find({ place: start }, "");
+    if (shown && runs(shown)) setMark(shown, status);
   }
+  if (over) findOpen();
   if (stale.size) again();
 }
 
@@ -77,16 +96,26 @@ async function renewWindow(first) {
   let section = windowOf(first);
   if (!section) {
     section = el("section", { class: "window", "data-first": first });
-    tail.before(section);
+    const later = [...trace.querySelectorAll(".window")].find((other) => Number(other.dataset.first) > first);
+    (later ?? tail).before(section);
   }
   section.setAttribute("data-loaded", "");
   section.replaceChildren(part);
 }
 
-function isIn({ place, call }) {
-  return trace.querySelector(
-    place ? `.window [data-place="${CSS.escape(place)}"]` : `.window #${CSS.escape(`call-${call}`)}`,
-  );
+function find({ place, end }, within) {
+  const known = place ? `data-place="${CSS.escape(place)}"` : `data-end="${CSS.escape(end)}"`;
+  return trace.querySelector(`${within} [${known}]`);
+}
+
+/** Where an entry stands in the ledger. */
+function place(entry) {
+  return `${entry.log_id}:${entry.offset}`;
+}
+
+/** The first turn of the window that has ``turn``. */
+function windowFirst(turn) {
+  return Math.floor(turn / size) * size;
 }
 
 function draft(turn, role) {
@@ -95,7 +124,7 @@ function draft(turn, role) {
   const name = role[0] + role.slice(1).toLowerCase();
   const made = el(
     "article",
-    { class: `turn draft ${role.toLowerCase()}`, "data-draft": turn, "data-window": Math.floor(turn / size) * size },
+    { class: `turn draft ${role.toLowerCase()}`, "data-draft": turn, "data-window": windowFirst(turn) },
     el("header", {}, icon(ICONS[role] ?? "gear"), el("strong", {}, name), el("span", { class: "permalink num" }, `#${turn}`)),
     el("details", { class: "thinking", hidden: "" }, el("summary", {}, "Thinking"), el("pre", { class: "plain" })),
     el("div", { class: "body", dir: "auto" }, el("pre", { class: "plain" })),
@@ -105,11 +134,10 @@ function draft(turn, role) {
 }
 
 function onTurn(entry, payload) {
-  const place = `${entry.log_id}:${entry.offset}`;
-  if (isIn({ place })) return;
+  if (find({ place: place(entry) }, ".window")) return;
   last = Math.max(last, payload.turn_index);
   const box = draft(payload.turn_index, payload.role);
-  box.dataset.place = place;
+  box.dataset.place = place(entry);
   box.className = `turn draft ${payload.role.toLowerCase()}`;
   box.querySelector(".body pre").textContent = payload.content;
   if (payload.thinking) {
@@ -117,26 +145,49 @@ function onTurn(entry, payload) {
     box.querySelector(".thinking pre").textContent = payload.thinking;
   }
   box.querySelector("header").append(el("span", { class: "meta" }, timeOfDay(entry.occurred_at ?? entry.broker_time)));
-  settle(payload.turn_index);
+  soon(windowFirst(payload.turn_index));
 }
 
-function onCall(payload, done) {
-  const call = payload.tool_call_id;
-  const known = isIn({ call }) ?? tail.querySelector(`[data-call="${CSS.escape(call)}"]`);
-  const turn = payload.turn_index ?? last;
-  if (!known) tail.append(callBox(payload, done, Math.floor(turn / size) * size));
-  else if (done) known.querySelector(".mark").replaceWith(mark(payload.status));
-  const first = Number(known?.closest(".window")?.dataset.first ?? Math.floor(turn / size) * size);
-  if (done) ended.set(call, { first, status: payload.status });
-  settle(first);
+function onCallStarted(start, payload) {
+  if (find({ place: start }, "")) return;
+  const first = windowFirst(payload.turn_index ?? last);
+  tail.append(callBox(payload, { "data-place": start, "data-window": first }, mark("RUNNING")));
+  soon(first);
 }
 
-function callBox(payload, done, first) {
-  const took = done && payload.latency_ms != null ? [el("span", { class: "num muted" }, duration(payload.latency_ms))] : [];
+function onCallCompleted(end, payload) {
+  if (ended.has(end) || find({ end }, "")) return;
+  const status = payload.status;
+  // The n-th completion of an id belongs to its n-th start: to the first that still runs.
+  const known = running(`[data-call="${CSS.escape(payload.tool_call_id)}"]`)[0];
+  const first = Number(known?.closest(".window")?.dataset.first ?? known?.dataset.window ?? windowFirst(last));
+  if (known) {
+    ended.set(end, { start: known.dataset.place, first, status });
+    setMark(known, status);
+  } else {
+    const took = payload.latency_ms == null ? [] : [el("span", { class: "num muted" }, duration(payload.latency_ms))];
+    tail.append(callBox(payload, { "data-end": end, "data-window": first }, mark(status), ...took));
+  }
+  soon(first);
+}
+
+function running(calls) {
+  return [...trace.querySelectorAll(calls)].filter(runs);
+}
+
+function runs(call) {
+  return call.querySelector(".mark").textContent === "RUNNING";
+}
+
+function setMark(call, status) {
+  call.querySelector(".mark").replaceWith(mark(status));
+}
+
+function callBox(payload, places, ...shown) {
   return el(
     "p",
-    { class: "calls", "data-call": payload.tool_call_id, "data-window": first },
-    el("span", { class: "call" }, icon("tool"), el("bdi", {}, payload.tool_name), mark(done ? payload.status : "RUNNING"), ...took),
+    { class: "calls", "data-call": payload.tool_call_id, ...places },
+    el("span", { class: "call" }, icon("tool"), el("bdi", {}, payload.tool_name), ...shown),
   );
 }
 

@@ -77,7 +77,7 @@ document.addEventListener("click", (event) => {
   history.pushState(null, "", target);
   const turn = target.searchParams.get("turn");
   show(turn === null ? null : Number(turn), decodeURIComponent(target.hash.slice(1))).then((found) => {
-    if (!found) location.assign(target);
+    if (!found) location.reload(); // It is the address already.
   });
 });
 

@@ -15,7 +15,6 @@ class Bar:
 
     kind: str
     name: str
-    call_id: str
     status: str
     turn: int | None
     left: float
@@ -26,6 +25,9 @@ class Bar:
     tokens: int
     message: str | None
     open: bool
+    #: Where the call's first record stands.
+    log_id: str
+    offset: int
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,9 @@ class Waterfall:
     ticks: list[tuple[float, float]]
 
 
-def waterfall(rows: list[dict[str, Any]], started_at: str | None, ended_at: str | None, now: datetime) -> Waterfall:
-    """Return the waterfall of spans (see `Spans`); an open call reaches to ``now``."""
-    spans = [_span(row, now) for row in rows]
+def waterfall(rows: list[dict[str, Any]], started_at: str | None, ended_at: str | None, until: datetime) -> Waterfall:
+    """Return the waterfall of spans (see `Spans`); an open call reaches to ``until``: now, or the session's end."""
+    spans = [_span(row, until) for row in rows]
     moments = [moment for begin, end, _ in spans for moment in (begin, end)]
     if started_at:
         moments.append(datetime.fromisoformat(started_at))
@@ -56,15 +58,15 @@ def waterfall(rows: list[dict[str, Any]], started_at: str | None, ended_at: str 
     return Waterfall(bars, total_ms, _sum(bars, "model"), _sum(bars, "tool"), ticks)
 
 
-def _span(row: dict[str, Any], now: datetime) -> tuple[datetime, datetime, float | None]:
+def _span(row: dict[str, Any], until: datetime) -> tuple[datetime, datetime, float | None]:
     """Return begin, end and milliseconds; what was not recorded follows from the rest."""
     latency: float | None = row["latency"]
     begin = datetime.fromisoformat(row["began"]) if row["starts"] else None
     end = datetime.fromisoformat(row["ended"]) if row["completions"] else None
     if begin is None:
-        begin = end or now
+        begin = end or until
     if end is None:
-        return begin, max(begin, now), None
+        return begin, max(begin, until), None
     took = latency if latency is not None else max(0.0, (end - begin).total_seconds() * _MS)
     return begin, max(begin, end), took
 
@@ -77,7 +79,6 @@ def _bar(
     return Bar(
         kind="model" if row["is_model"] else "tool",
         name=(row["model_name"] if row["is_model"] else row["tool"]) or "–",
-        call_id=row["call_id"],
         status=row["call_status"],
         turn=row["turn"],
         left=round(min(left, 99.7), 3),
@@ -88,6 +89,8 @@ def _bar(
         tokens=row["tokens"],
         message=row["message"],
         open=not row["completions"],
+        log_id=row["log"],
+        offset=row["place"],
     )
 
 

@@ -15,6 +15,8 @@ WINDOW_TURNS = 50
 FOLD_CHARS = 1_600
 FOLD_LINES = 24
 SHOWN_CHARS_MAX = 60_000
+#: Avro's int.
+_TURN_INDEX_MAX = 2**31 - 1
 
 _ICONS = {"USER": "user", "ASSISTANT": "agent", "TOOL": "tool", "SYSTEM": "gear"}
 _SPOKEN = {"USER": "User", "ASSISTANT": "Assistant", "TOOL": "Tool", "SYSTEM": "System"}
@@ -33,7 +35,7 @@ class Body:
 
 @dataclass(frozen=True)
 class Item:
-    """A turn, its text ready to show, and the markers of the tool calls it triggered."""
+    """A turn, its text ready to show, and the markers of the tool calls that stand with it."""
 
     turn: Turn
     body: Body
@@ -57,18 +59,21 @@ class Window:
 
     first: int
     items: list[Item]
+    #: Calls before the first turn.
+    early: list[dict[str, Any]]
     #: Calls whose turn was never recorded, or is not recorded yet.
     orphans: list[dict[str, Any]]
 
 
 def window_of(turn_index: int) -> int:
     """Return where the window begins that has this turn."""
-    return max(0, turn_index) // WINDOW_TURNS * WINDOW_TURNS
+    return min(max(0, turn_index), _TURN_INDEX_MAX) // WINDOW_TURNS * WINDOW_TURNS
 
 
-def windows(last_turn: int) -> list[int]:
-    """Return where each window begins, up to that of the last turn."""
-    return list(range(0, last_turn + 1, WINDOW_TURNS))
+def neighbours(windows: list[int], first: int) -> tuple[int | None, int | None]:
+    """Return where the windows before and after one begin, of windows in order; None where there is none."""
+    at = windows.index(first)
+    return windows[at - 1] if at else None, windows[at + 1] if at + 1 < len(windows) else None
 
 
 def window(first: int, turns: list[dict[str, Any]], markers: list[dict[str, Any]], exact: bool = False) -> Window:
@@ -76,6 +81,7 @@ def window(first: int, turns: list[dict[str, Any]], markers: list[dict[str, Any]
     by_turn: dict[int, list[dict[str, Any]]] = {}
     for marker in markers:
         by_turn.setdefault(marker["turn_index"], []).append(marker)
+    early = by_turn.pop(-1, [])
     items = []
     for row in turns:
         turn = Turn.model_validate(row)
@@ -84,7 +90,7 @@ def window(first: int, turns: list[dict[str, Any]], markers: list[dict[str, Any]
         plain = exact or turn.role in ("TOOL", "SYSTEM")
         thinking = body(turn.thinking, row["thinking_chars"], exact=exact) if turn.thinking else None
         items.append(Item(turn, body(turn.content, row["content_chars"], exact=exact, plain=plain), thinking, own))
-    return Window(first, items, [marker for rest in by_turn.values() for marker in rest])
+    return Window(first, items, early, [marker for rest in by_turn.values() for marker in rest])
 
 
 def payload(text: str | None) -> Body | None:

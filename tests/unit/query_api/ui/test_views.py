@@ -40,9 +40,10 @@ def _marker(turn: int, name: str = "tool") -> dict[str, Any]:
 
 
 def test_markers_stand_with_the_turn_that_triggered_them_once() -> None:
-    made = trace.window(0, [_turn(0), _turn(1), _turn(1)], [_marker(1), _marker(1, "other"), _marker(7)])
+    markers = [_marker(-1), _marker(1), _marker(1, "other"), _marker(7)]
+    made = trace.window(0, [_turn(0), _turn(1), _turn(1)], markers)
     assert [len(item.markers) for item in made.items] == [0, 2, 0]
-    assert made.orphans == [_marker(7)]
+    assert (made.early, made.orphans) == ([_marker(-1)], [_marker(7)])
 
 
 def test_what_tools_and_systems_say_is_no_markdown() -> None:
@@ -71,21 +72,19 @@ def test_long_texts_are_folded_and_longer_ones_cut() -> None:
     assert (cut.cut, len(cut.text), cut.chars) == (True, trace.SHOWN_CHARS_MAX, len(whole))
 
 
-@pytest.mark.parametrize(("turn", "first"), [(0, 0), (49, 0), (50, 50), (19_999, 19_950), (-3, 0)])
+@pytest.mark.parametrize(("turn", "first"), [(0, 0), (50, 50), (19_999, 19_950), (-3, 0), (2**63, 2**31 - 48)])
 def test_a_turn_has_its_window(turn: int, first: int) -> None:
     assert trace.window_of(turn) == first
 
 
-def test_windows_reach_the_last_turn() -> None:
-    assert trace.windows(0) == [0]
-    assert trace.windows(50) == [0, 50]
-    assert len(trace.windows(19_999)) == 400
+def test_a_window_has_neighbours() -> None:
+    assert trace.neighbours([0], 0) == (None, None)
+    assert [trace.neighbours([0, 50, 900], first) for first in (0, 50, 900)] == [(None, 50), (0, 900), (50, None)]
 
 
 def _span(began: str | None, ended: str | None, **fields: Any) -> dict[str, Any]:
     return {
         "is_model": False,
-        "call_id": "c",
         "began": began or "1970-01-01T00:00:00Z",
         "ended": ended or "1970-01-01T00:00:00Z",
         "starts": int(began is not None),
@@ -98,6 +97,8 @@ def _span(began: str | None, ended: str | None, **fields: Any) -> dict[str, Any]
         "tokens": 0,
         "turn": None,
         "message": None,
+        "log": "log:0",
+        "place": 7,
         **fields,
     }
 
