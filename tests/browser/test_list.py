@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
-from playwright.sync_api import Page, expect
+import pytest
+from playwright.sync_api import Page, Route, expect
 
 COLUMNS = ["Session ID", "Agent", "Status", "User", "Started", "Duration", "Turns", "Tokens", "Cost"]
 
@@ -179,6 +181,83 @@ def test_a_row_changes_where_it_stands_and_new_ones_wait(
     other.end()
 
 
+@pytest.mark.parametrize(
+    ("asked", "shown"),
+    [("", "COMPLETED"), ("&sort=-cost", "COMPLETED"), (" status:RUNNING", "")],
+    ids=["told", "looked up", "left"],
+)
+def test_what_happens_before_the_stream_begins_is_shown(
+    page: Page, sdk: Any, until: Callable[..., Any], api: httpx.Client, asked: str, shown: str
+) -> None:
+    session = sdk.session(agent="list-race", user="ada").start()
+    sdk.flush()
+    until(lambda: session.session_id in api.get("/v1/sessions?q=agent:list-race").text)
+    held: list[Route] = []
+    page.route("**/v1/stream?*", lambda route: held.append(route))
+    page.goto(f"/sessions?q=agent:list-race{asked}")
+    row = page.locator(f"#s-{session.session_id}")
+    expect(row.locator(".badge")).to_have_text("RUNNING")
+    session.end()
+    sdk.flush()
+    until(lambda: session.session_id in api.get("/v1/sessions?q=agent:list-race status:COMPLETED").text)
+    for route in held:
+        route.continue_()
+    if shown:
+        expect(row.locator(".badge")).to_have_text(shown)
+    else:
+        expect(row).to_have_class(re.compile("gone"))
+    expect(row.locator("[data-since]")).to_have_count(0)
+
+
+def test_an_old_session_that_comes_to_match_is_announced_on_an_empty_list(
+    page: Page, sdk: Any, until: Callable[..., Any], api: httpx.Client
+) -> None:
+    session = sdk.session(agent="list-late", user="ada").start()
+    sdk.flush()
+    until(lambda: session.session_id in api.get("/v1/sessions?q=agent:list-late").text)
+    page.clock.set_fixed_time(datetime.now(UTC) + timedelta(hours=1))
+    page.goto("/sessions?q=agent:list-late status:FAILED")
+    expect(page.get_by_role("heading", name="No session matches")).to_be_visible()
+    page.locator("[data-live]:not([hidden])").wait_for()
+    session.end("FAILED", error=RuntimeError("too late"))
+    sdk.flush()
+    expect(page.locator("#fresh")).to_have_text("1 new session: show")
+
+
+def test_a_list_that_is_refused_for_a_while_goes_on(page: Page, world: Any) -> None:
+    page.route("**/v1/stream?*", lambda route: route.fulfill(status=503))
+    page.goto("/sessions?q=agent:shop-bot")
+    expect(page.locator("[data-live]")).to_have_text("reconnecting")
+    page.unroute("**/v1/stream?*")
+    expect(page.locator("[data-live]")).to_have_text("live")
+    expect(page.locator("[data-live]")).to_be_visible()
+
+
+def test_a_cost_that_changes_keeps_its_marks(
+    page: Page, sdk: Any, until: Callable[..., Any], api: httpx.Client
+) -> None:
+    session = sdk.session(agent="list-cost", user="ada").start()
+    sdk.flush()
+    until(lambda: session.session_id in api.get("/v1/sessions?q=agent:list-cost").text)
+    page.goto("/sessions?q=agent:list-cost")
+    cost = page.locator(f"#s-{session.session_id} .cost")
+    page.locator("[data-live]:not([hidden])").wait_for()
+    with session.model_call("nobody", "unheard-of-model") as call:
+        call.complete(input_tokens=10, output_tokens=5)
+    sdk.flush()
+    expect(cost).to_have_text("unpriced")
+    with session.model_call("openai", "gpt-4o") as call:
+        call.complete(input_tokens=1200, output_tokens=300, estimated=["output_tokens"])
+    sdk.flush()
+    expect(cost).to_have_text(re.compile(r"^≈\$0\.\d{4}\+\?$"))
+    live = cost.inner_html()
+    until(lambda: "gpt-4o" in api.get("/v1/sessions?q=agent:list-cost").text)
+    page.reload()
+    assert live == cost.inner_html(), "it is drawn as the server draws it"
+    session.end()
+    sdk.flush()
+
+
 def test_the_same_words_on_the_server_and_in_the_browser(page: Page, world: Any) -> None:
     """format.js says of a value what formats.py says."""
     from procurator.query_api.ui import formats
@@ -192,3 +271,6 @@ def test_the_same_words_on_the_server_and_in_the_browser(page: Page, world: Any)
     amounts = [None, "0", "0.00001", "0.00012", "0.5", "12.345", "1234567.891"]
     said = page.evaluate("async ([s, v]) => { const f = await import(s); return v.map(f.money) }", [source, amounts])
     assert said == [formats.money(amount) for amount in amounts]
+    exact = ["0", "0.000000", "100.00", "10.50", "0.000010", "1234567.891"]
+    said = page.evaluate("async ([s, v]) => { const f = await import(s); return v.map(f.exactMoney) }", [source, exact])
+    assert said == [formats.exact_money(amount) for amount in exact]

@@ -177,3 +177,56 @@ def test_it_goes_on_after_a_lost_connection(page: Page, running: Any, sdk: Any) 
     sdk.flush()
     page.context.set_offline(False)
     expect(page.get_by_text("Said in the dark.").first).to_be_visible(timeout=30_000)
+
+
+def test_a_running_session_is_opened_at_its_end(
+    page: Page, running: Any, sdk: Any, api: httpx.Client, until: Callable[..., Any]
+) -> None:
+    for index in range(60):  # more than a window
+        running.turn("assistant", f"Step {index}.\n\n" + "word " * 120)
+    sdk.flush()
+    until(lambda: "Step 59." in api.get(f"/sessions/{running.session_id}/turns?first=50").text)
+    _open(page, running)
+    expect(page.get_by_text("Step 59.").first).to_be_in_viewport()
+    running.turn("assistant", "Step 60.")
+    sdk.flush()
+    expect(page.get_by_text("Step 60.").first).to_be_in_viewport()
+    page.goto(f"/sessions/{running.session_id}?turn=3#turn-3")
+    expect(page.locator("#turn-3")).to_be_in_viewport()
+
+
+def test_a_piece_that_is_told_again_stands_once(page: Page, running: Any) -> None:
+    """A stream that goes on after a break begins with the recent pieces."""
+    _open(page, running)
+    source = (page.locator("script[src*='session.js']").get_attribute("src") or "").replace("session.js", "drafts.js")
+    pieces = [
+        {"turn_index": 1, "delta_index": index, "kind": kind, "text": text}
+        for index, kind, text in ((0, "THINKING", "Hm. "), (1, "CONTENT", "Let me "), (2, "CONTENT", "look."))
+    ]
+    tell = "async ([source, pieces]) => { const { onDelta } = await import(source); pieces.forEach(onDelta) }"
+    page.evaluate(tell, [source, pieces[:2]])
+    page.evaluate(tell, [source, pieces])
+    expect(page.locator("article.draft .thinking pre")).to_have_text("Hm. ")
+    expect(page.locator("article.draft .body pre")).to_have_text("Let me look.")
+
+
+def test_what_fails_while_one_watches_is_reached(page: Page, running: Any, sdk: Any) -> None:
+    _open(page, running)
+    running.turn("assistant", "I try.")
+    for name in ("first", "second"):
+        with running.tool_call(name, {}) as call:
+            call.complete(None, status="ERROR", error_message=f"the {name} is broken")
+        sdk.flush()
+        expect(page.locator("[data-error-link]", has_text=name)).to_have_count(1)
+    expect(page.locator("#errors summary")).to_have_text("2 errors")
+    page.keyboard.press("n")
+    expect(page.get_by_role("status")).to_contain_text("Error 1 of 2")
+
+
+def test_who_is_signed_out_is_told_and_returns_here(page: Page, running: Any) -> None:
+    page.route("**/stream?*", lambda route: route.fulfill(status=401))
+    page.goto(f"/sessions/{running.session_id}?view=exact")
+    expect(page.get_by_role("alert")).to_contain_text("You are signed out")
+    way = page.get_by_role("link", name="Sign in again").get_attribute("href")
+    assert way == f"/signin?next=%2Fsessions%2F{running.session_id}%3Fview%3Dexact"
+    expect(page.locator("[data-live]")).to_have_text("signed out")

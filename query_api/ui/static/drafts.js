@@ -34,6 +34,9 @@ export function onEntry(entry) {
 export function onDelta(piece) {
   if (piece.turn_index <= last && document.getElementById(`turn-${piece.turn_index}`)) return;
   const box = draft(piece.turn_index, "ASSISTANT");
+  // A stream that goes on after a break begins with the recent pieces, which may stand here already.
+  if (box.dataset.place || piece.delta_index <= Number(box.dataset.delta ?? -1)) return;
+  box.dataset.delta = piece.delta_index;
   const thinking = box.querySelector(".thinking");
   if (piece.kind === "THINKING") {
     thinking.hidden = false;

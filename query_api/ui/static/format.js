@@ -16,6 +16,11 @@ export function money(usd) {
   return `$${value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits })}`;
 }
 
+/** Every digit, for hovers. */
+export function exactMoney(usd) {
+  return `$${usd.includes(".") ? usd.replace(/\.?0+$/, "") : usd}`;
+}
+
 export function duration(ms) {
   if (ms === null) return DASH;
   if (ms > 0 && ms < 1) return "<1 ms";

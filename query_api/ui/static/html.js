@@ -6,11 +6,16 @@ const policy = globalThis.trustedTypes?.createPolicy("fragments", { createHTML: 
 export async function fetchPart(path, options = {}) {
   const response = await fetch(path, { ...options, headers: { "X-Fragment": "1", ...options.headers } });
   if (response.status === 401) {
-    location.assign(`/signin?next=${encodeURIComponent(location.pathname + location.search + location.hash)}`);
+    location.assign(signInPath());
     return new Promise(() => {});
   }
   if (!response.ok) throw new Error(`${response.status} ${path}`);
   return parse(await response.text());
+}
+
+/** Where one signs in and then comes back here. */
+export function signInPath() {
+  return `/signin?next=${encodeURIComponent(location.pathname + location.search + location.hash)}`;
 }
 
 /** Return the nodes in HTML that came from `fetchPart`'s own server. */

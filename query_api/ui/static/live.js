@@ -1,12 +1,13 @@
 // What happens while one looks at a session: its header, its trace as it grows, and the end of the page.
 
 import { onDelta, onEntry, settle } from "./drafts.js";
+import { note } from "./errors.js";
 import { fetchPart, say } from "./html.js";
+import { listen } from "./stream.js";
 import { id, trace } from "./trace.js";
 
 const HEADER_MS = 700;
 const HEADER_MS_MAX = 15_000;
-const LISTEN_AGAIN_MS = 5_000;
 const shell = document.getElementById("header");
 const button = document.getElementById("follow");
 
@@ -21,7 +22,6 @@ let asked = 0;
 let shown = 0;
 /** The status that the stream told last. The header comes from the ledger, which may have it a moment later. */
 let heard = "";
-let resume = shell.dataset.resume;
 
 /** Show the header anew, at most once in `HEADER_MS`. */
 function soon() {
@@ -36,8 +36,8 @@ function again() {
   soon();
 }
 
-function hear(event) {
-  heard = JSON.parse(event.data).status;
+function hear(session) {
+  heard = session.status;
   if (wait > HEADER_MS) {
     clearTimeout(refresh);
     refresh = 0;
@@ -62,46 +62,31 @@ async function header() {
   else wait = HEADER_MS;
 }
 
-function listen() {
-  // It goes on from what the page was rendered from.
-  const source = new EventSource(`/v1/sessions/${id}/stream?last_event_id=${encodeURIComponent(resume)}`);
-  const badge = document.querySelector("[data-live]");
-  const set = (away) => {
-    if (!badge) return;
-    badge.hidden = false;
-    badge.classList.toggle("away", away);
-    badge.lastChild.textContent = away ? "reconnecting" : "live";
-  };
-  source.addEventListener("open", () => set(false));
-  source.addEventListener("error", () => {
-    set(true);
-    // A server that is there and refuses, for now: browsers try again only where there was none.
-    if (source.readyState === EventSource.CLOSED) setTimeout(listen, LISTEN_AGAIN_MS);
-  });
-  const on = (name, take) =>
-    source.addEventListener(name, (event) => {
-      resume = event.lastEventId || resume;
-      take(event);
-    });
-  on("state", hear);
+function watch() {
+  const takers = { state: hear, end: over };
   if (trace) {
-    on("event", (event) => onEntry(JSON.parse(event.data)));
-    on("delta", (event) => onDelta(JSON.parse(event.data)));
+    takers.event = (entry) => {
+      onEntry(entry);
+      note(entry);
+    };
+    takers.delta = onDelta;
   }
-  on("end", (event) => {
-    source.close();
-    badge?.setAttribute("hidden", "");
+  // It goes on from what the page was rendered from.
+  const stop = listen(`/v1/sessions/${id}/stream`, takers, shell.dataset.resume);
+
+  function over(ended) {
+    stop();
     button?.setAttribute("hidden", "");
-    hear(event);
+    hear(ended);
     if (trace) settle();
     say("The session has ended");
-  });
-  addEventListener("pagehide", () => source.close(), { once: true });
+  }
 }
 
-/** Keep the end in view as it grows, unless one scrolls up to read. */
+/** Begin at the end, unless the address asks for something, and keep it in view unless one scrolls up to read. */
 function keepEnd() {
-  let following = !location.hash && !new URLSearchParams(location.search).has("turn") && atEnd();
+  const query = new URLSearchParams(location.search);
+  let following = !location.hash && !query.has("turn") && !query.has("find");
   let [lastY, lastHeight] = [scrollY, trace.offsetHeight];
   const show = () => (button.hidden = following || !isOpen());
   new ResizeObserver(() => following && toEnd()).observe(trace);
@@ -123,6 +108,6 @@ function keepEnd() {
 /** Show what happens from now on, if the session still runs. */
 export function live() {
   if (!isOpen()) return;
-  listen();
+  watch();
   if (trace) keepEnd();
 }

@@ -1,8 +1,14 @@
 // The list: rows change where they stand as sessions go on; new ones wait until they are asked for. Keys j, k, Enter.
 
-import { duration, integer, money } from "./format.js";
+import { duration, exactMoney, integer, money } from "./format.js";
 import { el } from "./html.js";
+import { listen } from "./stream.js";
 
+const LOOK_AGAIN_MS = 5_000;
+/** Rows of a page, and what an answer may have. */
+const [ROWS, ITEMS_MAX] = [50, 1_000];
+const OPEN = ["RUNNING", "PENDING_APPROVAL"];
+const list = document.getElementById("list");
 const table = document.getElementById("sessions");
 const form = document.getElementById("search");
 
@@ -32,6 +38,8 @@ function set(cell, text) {
 }
 
 function update(row, session) {
+  row.classList.remove("gone");
+  row.removeAttribute("title");
   const badge = row.querySelector(".badge");
   const status = session.terminating ? "TERMINATING" : session.status;
   if (badge.textContent !== status.replace("_", " ")) {
@@ -41,50 +49,98 @@ function update(row, session) {
     void row.offsetWidth; // so that the animation begins anew
     row.classList.add("changed");
   }
-  const time = row.querySelector(".duration");
-  if (session.duration_ms !== null) time.replaceChildren(el("span", {}, duration(session.duration_ms)));
+  row.querySelector(".duration").replaceChildren(elapsed(session));
   set(row.querySelector(".turns"), integer(session.turns));
-  set(row.querySelector(".tokens"), integer(session.total_tokens));
-  if (session.cost_usd !== null) {
-    const span = row.querySelector(".cost > span:not(.mark)") ?? row.querySelector(".cost").appendChild(el("span"));
-    if (span.lastChild?.nodeType === Node.TEXT_NODE) span.lastChild.textContent = money(session.cost_usd);
-    else row.querySelector(".cost").replaceChildren(el("span", {}, money(session.cost_usd)));
-  }
+  const tokens = row.querySelector(".tokens");
+  set(tokens, integer(session.total_tokens));
+  tokens.title = `${integer(session.total_input_tokens)} in, ${integer(session.total_output_tokens)} out`;
+  row.querySelector(".cost").replaceChildren(...cost(session));
 }
 
+/** As `elapsed` of macros.html draws it. */
+function elapsed({ duration_ms: ms, started_at: since, status }) {
+  if (ms !== null) return el("span", {}, duration(ms));
+  if (!since || !OPEN.includes(status)) return "–";
+  return el("span", { "data-since": since }, duration(Math.max(0, Date.now() - Date.parse(since))));
+}
+
+/** As `cost` of macros.html draws it. */
+function cost({ cost_usd: usd, unpriced_calls: unpriced, estimated }) {
+  const unknown = `${unpriced} model calls have no price: their cost is unknown`;
+  if (usd === null) return unpriced ? [el("span", { class: "mark warn", title: `${unknown}, not zero` }, "unpriced")] : ["–"];
+  const sum = el("span", { title: exactMoney(usd) }, money(usd));
+  if (estimated.length) sum.prepend(el("abbr", { title: `Some values are estimates: ${estimated.join(", ")}` }, "≈"));
+  return unpriced ? [sum, el("abbr", { class: "mark warn", title: `${unknown} and not in this sum` }, "+?")] : [sum];
+}
+
+/** How the row was is all that is known: it does not tick on. */
+function leave(row) {
+  row.classList.add("gone");
+  row.title = "This session no longer matches the search";
+  row.querySelector("[data-since]")?.removeAttribute("data-since");
+}
+
+/** Say how many sessions the list would have beside its rows. */
 function announce(fresh) {
   const note = document.getElementById("fresh"); // its place is kept: nothing moves when it appears
   note.textContent = `${fresh.size} new session${fresh.size === 1 ? "" : "s"}: show`;
-  note.hidden = false;
+  note.hidden = !fresh.size;
+}
+
+/** Whether a session that has no row would stand on this page, and not on a later one. */
+function belongs(session, rows) {
+  if (!list.dataset.first) return false;
+  if (!document.querySelector("[rel=next]")) return true;
+  return Date.parse(session.started_at) >= Date.parse(rows.at(-1)?.querySelector("time")?.dateTime);
 }
 
 function live() {
-  const query = table.dataset.query;
-  const source = new EventSource(`/v1/stream?q=${encodeURIComponent(query)}`);
-  const badge = document.querySelector("[data-live]");
+  const query = encodeURIComponent(list.dataset.query);
+  const rows = [...list.querySelectorAll("tr[data-session]")];
   const fresh = new Set();
-  const born = Date.now() - 60_000;
-  source.addEventListener("ready", () => {
-    badge.hidden = false;
-    badge.classList.remove("away");
-  });
-  source.addEventListener("state", (event) => {
-    const session = JSON.parse(event.data);
+  /** Rows that the stream has said nothing of: as old as the page. */
+  const unheard = new Map(rows.map((row) => [row.dataset.session, row]));
+  let looking = 0;
+
+  function state(session) {
+    unheard.delete(session.session_id);
     const row = document.getElementById(`s-${session.session_id}`);
     if (row) update(row, session);
-    else if (table.dataset.first && Date.parse(session.started_at) > born) {
+    else if (belongs(session, rows)) {
       fresh.add(session.session_id);
       announce(fresh);
     }
-  });
-  source.addEventListener("gone", (event) => {
-    document.getElementById(`s-${JSON.parse(event.data).session_id}`)?.classList.add("gone");
-  });
-  source.addEventListener("error", () => {
-    badge.classList.add("away");
-    if (source.readyState === EventSource.CLOSED) badge.hidden = true;
-  });
-  addEventListener("pagehide", () => source.close());
+  }
+
+  function gone({ session_id: id }) {
+    unheard.delete(id);
+    const row = document.getElementById(`s-${id}`);
+    if (row) leave(row);
+    if (fresh.delete(id)) announce(fresh);
+  }
+
+  /** What happened between the page and its stream: from here on the stream tells everything. */
+  async function look() {
+    clearTimeout(looking);
+    if (!unheard.size) return;
+    const asked = [...unheard.keys()];
+    const answer = await fetch(`/v1/sessions?q=${query}&limit=${ITEMS_MAX}&id=${asked.join("&id=")}`);
+    if (!answer.ok) throw new Error(`${answer.status}`);
+    const { items, next_cursor: more } = await answer.json();
+    const found = new Map(items.map((session) => [session.session_id, session]));
+    for (const id of asked) {
+      if (!unheard.has(id)) continue; // The stream was quicker, and knows better.
+      if (found.has(id)) state(found.get(id));
+      else if (!more) gone({ session_id: id });
+    }
+  }
+
+  function ready() {
+    look().catch(() => (looking = setTimeout(ready, LOOK_AGAIN_MS)));
+  }
+
+  // With the newest sessions first, a stream misses nothing of what the table has not had when it began.
+  listen(`/v1/stream?q=${query}&backfill=${list.dataset.first ? ROWS : 1}`, { ready, state, gone });
 }
 
-if (table?.hasAttribute("data-live-query")) live();
+if (list?.hasAttribute("data-live-query")) live();
