@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote, urlencode
 
-import orjson
 from fastapi import Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -53,9 +52,8 @@ def environment(settings: Settings, assets: Assets) -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    for name in ("integer", "compact", "money", "exact_money", "duration", "size"):
+    for name in ("integer", "compact", "money", "exact_money", "duration", "size", "readable_json"):
         made.filters[name] = getattr(formats, name)
-    made.filters["tojson_readable"] = lambda value: orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
     made.globals.update(
         asset=lambda name: f"/static/{assets.digest}/{name}",
         agent_link=lambda agent_id: _outside(settings.ui_agent_url, agent_id=agent_id),
