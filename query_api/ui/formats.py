@@ -6,7 +6,10 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import orjson
 
 DASH = "–"
 _MINUS = "−"
@@ -77,6 +80,11 @@ def size(count: int | None) -> str:
         if count >= unit:
             return f"{count / unit:.1f} {name}"
     return f"{count} B"
+
+
+def readable_json(value: Any) -> str:
+    """Return a JSON value as people read it, indented."""
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
 
 
 def percent(part: Decimal | float, whole: Decimal | float) -> str:

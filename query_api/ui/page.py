@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
-import orjson
 from fastapi import Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -23,7 +22,7 @@ from procurator.query_api.pages import BadCursor
 from procurator.query_api.problems import RETRY_AFTER_S, Problem
 from procurator.query_api.ui import formats
 from procurator.query_api.ui.assets import Assets
-from procurator.query_api.ui.browser_sessions import BrowserSessions
+from procurator.query_api.ui.browser_sessions import BrowserSessions, local_path
 from procurator.query_api.ui.navigation import places_for
 from procurator.query_api.ui.views import sessions
 
@@ -53,9 +52,8 @@ def environment(settings: Settings, assets: Assets) -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    for name in ("integer", "compact", "money", "exact_money", "duration", "size"):
+    for name in ("integer", "compact", "money", "exact_money", "duration", "size", "readable_json"):
         made.filters[name] = getattr(formats, name)
-    made.filters["tojson_readable"] = lambda value: orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
     made.globals.update(
         asset=lambda name: f"/static/{assets.digest}/{name}",
         agent_link=lambda agent_id: _outside(settings.ui_agent_url, agent_id=agent_id),
@@ -162,7 +160,7 @@ def to_sign_in(request: Request) -> Response:
     """Send the browser to the sign-in page, which leads back to here."""
     if request.headers.get("x-fragment"):  # a script asked: it sends the whole page there by itself
         return Response(status_code=HTTPStatus.UNAUTHORIZED)
-    back = here(request) if request.method == "GET" else "/"
+    back = here(request) if request.method == "GET" else _form_page(request)
     return RedirectResponse(f"/signin?{urlencode({'next': back})}", HTTPStatus.SEE_OTHER)
 
 
@@ -170,6 +168,18 @@ def here(request: Request) -> str:
     """Return the path and query that were asked for."""
     query = request.url.query
     return request.url.path + (f"?{query}" if query else "")
+
+
+def _form_page(request: Request) -> str:
+    """Return the path of this site's page that a form stood on, else the start page: never another site's."""
+    referer = request.headers.get("referer", "")
+    try:
+        page = urlsplit(referer)
+    except ValueError:
+        return "/"
+    if page.netloc != request.url.netloc:
+        return "/"
+    return local_path(page.path + (f"?{page.query}" if page.query else ""))
 
 
 def _icon(name: str) -> Markup:

@@ -1,19 +1,22 @@
 """The shell of a session's pages: the header, which every tab has, and the record that somebody looked."""
 
 import asyncio
+import base64
 from collections.abc import Awaitable
+from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Depends, Request, Response
 
-from procurator.access import Permission
+from procurator.access import Permission, Scope
 from procurator.errors import Unavailable
 from procurator.query_api.auth import Access, requires
 from procurator.query_api.models.sessions import SessionDetail
 from procurator.query_api.problems import not_found
 from procurator.query_api.services import Services
 from procurator.query_api.ui.page import Viewer, made_while
+from procurator.query_api.ui.queries.approvals import RequestedApprovals
 from procurator.query_api.ui.queries.trace import Children
 from procurator.query_api.ui.views import header
 
@@ -46,11 +49,22 @@ async def head_of(access: Access, services: Services, session_id: UUID) -> dict[
         # Whatever else a page shows is as new as this: live goes on from here.
         "resume": services.live.resume_id(session_id, session.log_id, session.as_of_offset),
         "children": children["started"],
+        "approvals": await _approvals(services, access.scope, session_id, session.pending_approvals),
         "integrity": header.integrity(session, signed_head.next_offset if signed_head else None),
         "budget": _budget(services, session),
         "may_terminate": access.principal.may(Permission.SESSIONS_TERMINATE),
         "may_export": access.principal.may(Permission.SESSIONS_EXPORT),
     }
+
+
+async def _approvals(services: Services, scope: Scope, session_id: UUID, pending: list[str]) -> list[header.Approval]:
+    if not pending:
+        return []
+    query = RequestedApprovals(scope=scope, session_id=session_id, approval_ids=tuple(pending))
+    rows = await services.store.rows(query)
+    asked = [services.event_decoder.decode(base64.b64decode(row["value"])) for row in rows]
+    payloads = [{**row, "asked": event["payload"][1]} for row, event in zip(rows, asked, strict=True)]
+    return header.approvals(pending, payloads, datetime.now(UTC))
 
 
 def _budget(services: Services, session: SessionDetail) -> header.BudgetShare | None:

@@ -11,10 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect
 
 from procurator.bench.browser import chromium, installed
 from procurator.deploy.embedded.components import ALL
@@ -172,6 +173,43 @@ def _evil(sdk: Procurator) -> str:
         return s.session_id
 
 
+@pytest.fixture(scope="module")
+def hostile(api: httpx.Client, sdk: Procurator, world: World) -> Iterator[dict[str, str]]:
+    """Script in what people name and in what a session asks and ends with, by where pages show it."""
+    ended = sdk.session(agent="evil-end").start()
+    ended.end("TERMINATED", ended_by=EVIL, reason=EVIL)
+    waiting = sdk.session(agent="evil-wait", schedule_id=EVIL).start()
+    with waiting.tool_call(EVIL, {}, tool_call_id=EVIL):
+        waiting.request_approval(EVIL, approval_id=EVIL, tool_call_id=EVIL, budget_id=EVIL)
+        sdk.flush()
+    budget = {
+        "org_id": ORG,
+        "name": EVIL,
+        "scope": "AGENT",
+        "scope_id": EVIL,
+        "limit": "1",
+        "period": "DAY",
+        "thresholds": [{"fraction": "1", "action": "NOTIFY"}],
+    }
+    hook = {"org_id": ORG, "name": EVIL, "url": "https://siem.example/?" + quote(EVIL), "enabled": False}
+    key = {"org_id": ORG, "name": EVIL, "permissions": ["sessions:read"], "owner_team_ids": ["t"]}
+    made = {
+        "budget": api.post("/v1/budgets", json=budget).raise_for_status().json()["budget_id"],
+        "hook": api.post("/v1/webhooks", json=hook).raise_for_status().json()["endpoint_id"],
+        "key": api.post("/v1/keys", json=key).raise_for_status().json()["key_id"],
+        "ended": ended.session_id,
+        "waiting": waiting.session_id,
+        "evil": world.evil,
+    }
+    until(lambda: "SessionEnded" in api.get(f"/v1/sessions/{ended.session_id}/events").text)
+    until(lambda: "ApprovalRequested" in api.get(f"/v1/sessions/{waiting.session_id}/events").text)
+    until(lambda: api.get(f"/v1/sessions/{waiting.session_id}").json()["pending_approvals"])
+    yield made
+    waiting.end()
+    for path in (f"budgets/{made['budget']}", f"webhooks/{made['hook']}", f"keys/{made['key']}"):
+        api.delete(f"/v1/{path}").raise_for_status()
+
+
 def _foreign(sdk: Procurator) -> str:
     with sdk.session(agent="قسم-الدعم", agent_name="مساعد الفواتير الطويل جداً", user="משה") as s:
         s.turn("user", "أين طلبي؟ الرقم 4711")
@@ -253,16 +291,35 @@ def context(stack: Stack, browser: Browser, signed_in: Any) -> Iterator[BrowserC
 
 
 @pytest.fixture
-def page(context: BrowserContext) -> Iterator[Page]:
-    """A page on which no script may fail and nothing may be said on the console."""
+def may_fail() -> list[str]:
+    """Beginnings of the paths whose loading may fail, to be filled by a test that makes it fail."""
+    return []
+
+
+@pytest.fixture
+def page(stack: Stack, context: BrowserContext, may_fail: list[str]) -> Iterator[Page]:
+    """A page on which no script may fail, everything loads and nothing may be said on the console."""
     page = context.new_page()
     complaints: list[str] = []
+    #: Pages that were opened: their status is for the test to judge, 404 of one that is not there.
+    opened: set[str] = set()
+
+    def asked(request: Request) -> None:
+        if request.is_navigation_request():
+            opened.add(request.url.partition("#")[0])
 
     def heard(message: ConsoleMessage) -> None:
-        # A status that the test asked for is the browser's to report: 404 of a page that is not there.
-        if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
+        if message.type not in ("error", "warning"):
+            return
+        if "Failed to load resource" in message.text:
+            address = message.location["url"].partition("#")[0]
+            if address in opened or address.removeprefix(stack.api_url).startswith(tuple(may_fail)):
+                return
+            complaints.append(f"{message.text} {address}")
+        else:
             complaints.append(f"{message.type}: {message.text}")
 
+    page.on("request", asked)
     page.on("console", heard)
     page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
     yield page

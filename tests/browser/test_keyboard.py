@@ -138,6 +138,32 @@ def test_a_narrow_screen_shows_every_column_without_scrolling_sideways(page: Pag
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
+def test_the_hours_of_a_chart_can_be_reached_without_a_mouse(page: Page, world: Any) -> None:
+    page.goto("/")
+    chart = page.locator(".card", has=page.get_by_role("heading", name="Failed sessions by hour"))
+    chart.locator("summary").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    hour = page.locator(":focus")
+    count = int(hour.inner_text().rpartition(" ")[2])
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("completed"))
+    expect(page.locator("tr[data-session]")).to_have_count(count)
+
+
+def test_a_narrow_screen_lacks_neither_totals_nor_counts_nor_copying(page: Page, world: Any) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto("/sessions?q=agent:shop-bot")
+    page.get_by_text("Totals and counts").click()
+    expect(page.locator(".facets .totals")).to_contain_text("Sessions1")
+    expect(page.locator(".facets").get_by_role("link", name="COMPLETED")).to_be_visible()
+    page.locator(f"#s-{world.shop} .copy").click()
+    assert page.evaluate("navigator.clipboard.readText()") == world.shop
+    page.set_viewport_size({"width": 1440, "height": 900})
+    expect(page.get_by_text("Totals and counts")).to_be_hidden()
+    expect(page.locator(".facets .totals")).to_be_visible()
+
+
 def test_text_from_right_to_left_reads_so_and_leaves_the_rest_alone(page: Page, world: Any) -> None:
     page.goto(f"/sessions/{world.foreign}")
     direction = "(element) => getComputedStyle(element).direction"

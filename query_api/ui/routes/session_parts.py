@@ -2,10 +2,10 @@
 
 import asyncio
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from procurator.access import Scope
@@ -18,6 +18,7 @@ from procurator.query_api.queries.entries import ListEntries
 from procurator.query_api.queries.sessions import SessionExists
 from procurator.query_api.routes.common import InService, PageParameters
 from procurator.query_api.services import Services
+from procurator.query_api.ui.formats import readable_json
 from procurator.query_api.ui.page import HEADERS, PageRoute, Viewer, made_while
 from procurator.query_api.ui.queries.markers import ToolMarkers
 from procurator.query_api.ui.queries.trace import ExactText, WindowTurns
@@ -26,6 +27,8 @@ from procurator.query_api.ui.views import trace
 
 router = APIRouter(prefix="/sessions/{session_id}", route_class=PageRoute)
 
+#: Texts that a page may have cut: of a turn, of a tool call, and an entry as the tab Events shows it.
+Part = Literal["content", "thinking", "input", "output", "entry"]
 CALLS_A_PAGE = 50
 ENTRIES_A_PAGE = 100
 
@@ -71,22 +74,27 @@ async def events_page(
     )
     decoded = await asyncio.to_thread(entries.shown, rows, services.event_decoder, services.event_to_json)
     shown = [Entry.model_validate(entry) for entry in decoded]
-    return await page_of(request, access, head, "events", entries=shown, following=following, paged=cursor is not None)
+    return await page_of(
+        request, access, head, "events", entries=shown, following=following, paged=cursor is not None,
+        chars_max=trace.SHOWN_CHARS_MAX,
+    )  # fmt: skip
 
 
 @router.get("/text")
 async def exact_text(
-    access: Read, services: InService, session_id: UUID, log: str, offset: int, part: str = "content"
+    access: Read,
+    services: InService,
+    session_id: UUID,
+    log: str,
+    offset: Annotated[int, Query(ge=0, lt=2**63)],
+    part: Part = "content",
 ) -> Response:
-    """One text exactly as it was recorded, to read apart or to keep."""
-    query = ExactText(
-        scope=access.scope, session_id=session_id, log_id=log, offset=max(0, offset), thinking=part == "thinking"
-    )
-    rows = await services.store.rows(query)
-    if not rows or rows[0]["text"] is None:
+    """One text whole, to read apart or to keep: of the turn, of the call that begins there, or the whole entry."""
+    text = await _text(services, access.scope, session_id, (log, offset), part)
+    if text is None:
         raise not_found("there is no such text, or it was erased")
-    await access.shown(details={"log_id": log, "offset": offset})
-    return PlainTextResponse(rows[0]["text"], headers=HEADERS)
+    await access.shown(details={"log_id": log, "offset": offset, "part": part})
+    return PlainTextResponse(text, headers=HEADERS)
 
 
 async def read_window(
@@ -105,6 +113,29 @@ async def read_window(
     )
     # Off the event loop: Markdown of fifty long messages takes milliseconds.
     return await asyncio.to_thread(trace.window, first, rows, markers, exact)
+
+
+async def _text(services: Services, scope: Scope, session_id: UUID, place: tuple[str, int], part: Part) -> str | None:
+    """Return the text at a place of the ledger, None where there is none."""
+    log_id, offset = place
+    if part in ("content", "thinking"):
+        thinking = part == "thinking"
+        query = ExactText(scope=scope, session_id=session_id, log_id=log_id, offset=offset, thinking=thinking)
+        found: list[dict[str, Any]] = await services.store.rows(query)
+        return found[0]["text"] if found else None
+    if part == "entry":
+        rows = await _at(services, ListEntries(scope=scope, session_id=session_id), place)
+        decoded = await asyncio.to_thread(entries.shown, rows, services.event_decoder, services.event_to_json)
+        return readable_json(decoded[0]["event"]) if decoded and decoded[0]["event"] is not None else None
+    rows = await _at(services, ListToolCalls(scope=scope, session_id=session_id), place)
+    return rows[0][part] if rows else None
+
+
+async def _at(services: Services, query: PageQuery, place: tuple[str, int]) -> list[dict[str, Any]]:
+    """Return the item that begins at a place, if one does."""
+    log_id, offset = place
+    page = replace(query, limit=1, after=(log_id, offset - 1) if offset else None)
+    return [row for row in await services.store.rows(page) if (row["log_id"], row["offset"]) == place]
 
 
 async def _calls(

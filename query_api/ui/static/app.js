@@ -82,9 +82,16 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// What stands open beside the page is folded where there is no room beside it.
+const narrow = matchMedia("(max-width: 1100px)");
+function fold() {
+  for (const part of document.querySelectorAll("details[data-folds]")) part.open = !narrow.matches;
+}
+narrow.addEventListener("change", fold);
+
 // What a page need not wait for.
 for (const part of document.querySelectorAll("[data-part]")) {
-  fetchPart(part.dataset.part).then((nodes) => part.replaceChildren(nodes)).catch(() => part.remove());
+  fetchPart(part.dataset.part).then((nodes) => part.replaceChildren(nodes)).then(fold).catch(() => part.remove());
 }
 
 // A part that is under way asks for itself again until it is done.

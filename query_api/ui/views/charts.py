@@ -37,7 +37,9 @@ def hours(rows: Sequence[dict[str, Any]], field: str, clock: Clock, since: datet
         value = found.get(int(begin.timestamp()), Decimal(0))
         end = begin + timedelta(hours=1)
         label = f"{clock.local(begin):%a %H:%M}: {show(value)}"
-        columns.append(Column(at * width, width, float(value / highest) * 100, label, _instant(begin), _instant(end)))
+        # The first hour is counted from ``since`` on: its link asks for no more than that.
+        asked = _instant(max(begin, since)), _instant(end)
+        columns.append(Column(at * width, width, float(value / highest) * 100, label, *asked))
     return columns
 
 

@@ -1,6 +1,7 @@
 """What people are told when something is wrong: a page with the way on, or a word beside the field."""
 
 from http import HTTPStatus
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from fastapi import APIRouter, FastAPI
@@ -18,11 +19,13 @@ from procurator.query_api.ui.forms import names_in, wrong_fields
 from procurator.query_api.ui.page import PageRoute, environment
 
 
-def _answer(error: Exception, headers: dict[str, str] | None = None) -> tuple[int, str, dict[str, str]]:
+def _answer(
+    error: Exception, headers: dict[str, str] | None = None, method: str = "GET"
+) -> tuple[int, str, dict[str, str]]:
     """Return status, text and headers of a page whose route raises ``error``."""
     router = APIRouter(route_class=PageRoute)
 
-    @router.get("/page")
+    @router.api_route("/page", methods=["GET", "POST"])
     async def page() -> None:
         raise error
 
@@ -30,7 +33,7 @@ def _answer(error: Exception, headers: dict[str, str] | None = None) -> tuple[in
     app.state.templates = environment(Settings(), Assets.read())
     app.state.browser_sessions, app.state.authenticator = BrowserSessions("secret"), AdminKey("secret")
     app.include_router(router)
-    answer = TestClient(app, follow_redirects=False).get("/page?q=a b", headers=headers)
+    answer = TestClient(app, follow_redirects=False).request(method, "/page?q=a b", headers=headers)
     return answer.status_code, answer.text, dict(answer.headers)
 
 
@@ -62,6 +65,25 @@ def test_who_is_not_signed_in_signs_in_and_comes_back() -> None:
     assert (status, headers["location"]) == (303, "/signin?next=%2Fpage%3Fq%3Da%2520b")
     status, text, _ = _answer(unauthorized("who?"), {"X-Fragment": "1"})
     assert (status, text) == (401, ""), "a script sends the whole page there by itself"
+
+
+@pytest.mark.parametrize(
+    ("referer", "path"),
+    [
+        ("http://testserver/budgets/b1/edit?x=1", "/budgets/b1/edit?x=1"),
+        ("https://testserver/keys", "/keys"),
+        ("https://evil.example/keys", "/"),
+        ("http://testserver@evil.example/keys", "/"),
+        ("http://testserver//evil.example/", "/"),
+        ("http://testserver/\\evil.example/", "/"),
+        ("http://[", "/"),
+        ("", "/"),
+    ],
+)
+def test_a_form_sent_too_late_leads_back_to_the_page_that_it_stood_on(referer: str, path: str) -> None:
+    status, _, headers = _answer(unauthorized("who?"), {"Referer": referer}, "POST")
+    assert status == HTTPStatus.SEE_OTHER
+    assert parse_qs(urlsplit(headers["location"]).query) == {"next": [path]}
 
 
 class _Body(BaseModel):

@@ -10,7 +10,7 @@ import pytest
 from procurator.query_api.search import SearchError, SessionFilter, parse, render
 from procurator.query_api.search.terms import ToolEnded
 from procurator.query_api.ui.formats import Clock, integer
-from procurator.query_api.ui.views import charts, sessions, timeline, trace
+from procurator.query_api.ui.views import charts, header, sessions, timeline, trace
 
 _NOW = datetime(2026, 11, 22, 19, 0, 0, tzinfo=UTC)
 
@@ -174,3 +174,24 @@ def test_hours_without_anything_are_columns_of_nothing() -> None:
     assert [column.height for column in columns] == [0.0, 100.0, 0.0, 0.0]
     assert columns[1].label == "Sun 17:00: 3"
     assert columns[1].begin == "2026-11-22T17:00:00.000000Z"
+    assert columns[0].begin == "2026-11-22T16:30:00.000000Z", "what was before is not counted"
+
+
+def _asked(approval_id: str, **payload: Any) -> dict[str, Any]:
+    asked = {"reason": "refund", "tool_call_id": None, "budget_id": None, "expires_at": None, **payload}
+    return {"approval_id": approval_id, "log_id": "log:0", "tool_name": "", "call_offset": 0, "asked": asked}
+
+
+def test_who_decides_sees_what_is_asked_and_until_when() -> None:
+    now_us = int(_NOW.timestamp()) * 1_000_000
+    rows = [
+        _asked("b", expires_at=now_us + 1, reason="x" * (header.REASON_CHARS_MAX + 1)),
+        {**_asked("c", expires_at=now_us, tool_call_id="call_0"), "tool_name": "refund", "call_offset": 7},
+    ]
+    unread, open_still, lapsed = header.approvals(["a", "b", "c"], rows, _NOW)
+    assert (unread.approval_id, unread.reason) == ("a", None), "it can be decided, and the page says what is missing"
+    assert (open_still.cut, open_still.lapsed, open_still.call_place) == (True, False, None)
+    assert open_still.reason is not None
+    assert len(open_still.reason) == header.REASON_CHARS_MAX
+    assert (lapsed.lapsed, lapsed.expires_at) == (True, "2026-11-22T19:00:00.000000Z")
+    assert (lapsed.tool_name, lapsed.call_place) == ("refund", "log:0:7")
