@@ -17,7 +17,6 @@ from procurator.config import Settings
 _log = logging.getLogger(__name__)
 
 
-
 class Report(Gauge):
     """A figure that is told from when it was first set: a 0 would be a time in 1970, a size, a verdict."""
 
