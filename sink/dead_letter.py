@@ -7,14 +7,17 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from procurator import metrics
-from procurator.avro_schemas.codec import load_schema
+from procurator.avro_schemas.codec import SchemaMismatch, Undecodable, UnknownSchema, load_schema
 from procurator.errors import Fatal, Unavailable
+from procurator.events import RuleBroken
 from procurator.kafka import producer_config
 from procurator.registry import Registry
 from procurator.sink.blocks import RejectedRecord
 from procurator.sink.ledger import Log
 from procurator.topics import DEAD_LETTER
 
+#: What the parsers of ledgered records raise.
+REASONS = tuple(kind.reason for kind in (Undecodable, UnknownSchema, SchemaMismatch, RuleBroken))
 _FLUSH_S = 30.0
 #: Of a key that is longer a pointer has the beginning: with all of it, it could be too long for Kafka.
 KEY_BYTES_MAX = 4_096
@@ -52,6 +55,8 @@ class DeadLetters:
         self._schema = load_schema("dead_letter")
         self._schema_id: int | None = None
         self._failed: KafkaError | None = None
+        for reason in REASONS:
+            metrics.DEAD_LETTERS.labels(reason)
 
     def send(self, pointers: Iterable[Mapping[str, Any]]) -> None:
         """Publish pointers. Raises Unavailable when registry or Kafka is away: some may have been sent, send again."""

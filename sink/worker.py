@@ -28,6 +28,7 @@ from procurator.sink.opening import Opening, open_logs
 from procurator.sink.positions import show_position
 from procurator.sink.records import Records
 from procurator.sink.store import LedgerStore
+from procurator.sink.waiting import forget_waiting, tell_waiting, tell_waiting_during_outage
 
 _log = logging.getLogger(__name__)
 
@@ -93,6 +94,8 @@ class Worker:
         self._assigned: list[TopicPartition] | None = None
         self._must_open = False
         self._lanes: dict[tuple[str, int], Lane] = {}
+        for topic in sources:
+            metrics.LOST_OFFSETS.labels(topic)
 
     def run(self, ready: Callable[[], None]) -> None:
         """Work until the stop is set; ``ready`` is called once the first partitions are open.
@@ -150,7 +153,7 @@ class Worker:
         log, reached = lane.log, lane.reading.head.next_offset
         metrics.count_batch(log.topic, reached - since_offset)
         _low, high = self._consumer.get_watermark_offsets(TopicPartition(log.topic, log.partition), cached=True)
-        metrics.LAG.labels(log.topic, log.partition).set(max(0, high - reached))
+        tell_waiting(log.topic, log.partition, reached, high)
 
     def _may_prepare(self) -> bool:
         return sum(lane.blocks for lane in self._lanes.values()) < self._batch_policy.blocks_max
@@ -188,11 +191,12 @@ class Worker:
         self._must_open = True
         consumer.assign([])  # nothing is fetched before the ledger has said from where
 
-    def _on_revoke(self, _consumer: Consumer, _partitions: list[TopicPartition]) -> None:
+    def _on_revoke(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # Blocks under way may still land; whoever gets the partitions finds them there, or is found there by them.
         self._lanes.clear()
         self._assigned = None
         self._must_open = False
+        forget_waiting(partitions)
 
     def _open(self) -> None:
         openings = self._openings()
@@ -203,6 +207,9 @@ class Worker:
         }
         self._must_open = False
         positions = [TopicPartition(*source, lane.reading.head.next_offset) for source, lane in self._lanes.items()]
+        bounds = self._bounds()
+        for at in positions:
+            tell_waiting(at.topic, at.partition, at.offset, bounds[at.topic, at.partition][1])
         self._consumer.assign(positions)
         _log.info("reading on at %s", ", ".join(f"{p.topic}[{p.partition}]@{p.offset}" for p in positions) or "nothing")
 
@@ -229,6 +236,8 @@ class Worker:
         """Wait a while, polling: nothing is fetched, and the group keeps us."""
         until_s = monotonic() + self._pause_s
         self._pause_s = min(2 * self._pause_s, self._pause_policy.s_max)
+        if self._assigned:
+            tell_waiting_during_outage(self._consumer, self._assigned, self._bounds)
         while not self._stop.is_set() and (left_s := until_s - monotonic()) > 0:
             self._consumer.consume(1, min(left_s, 0.2))
 

@@ -25,6 +25,7 @@ from procurator.errors import Fatal, ProcuratorError, Unavailable, UserError
 from procurator.kafka import TIMEOUT_S, Topics, consumer_config
 from procurator.leaf import log_id
 from procurator.registry import Registry
+from procurator.sink.cluster import SHARDING
 from procurator.sink.migrate import check_version, pending, shipped
 from procurator.topics import CHECKPOINTS, TOPICS
 
@@ -34,6 +35,13 @@ _LAG_MAX = 100_000
 #: An idle ledger is signed once a minute.
 _CHECKPOINT_AGE_S_MAX = 90.0
 _SETUP = "run `procurator setup`"
+#: What each user of docs/production.md needs on the tables. Of any other the components that read are expected.
+RIGHTS = {
+    "admin": ("SELECT", "INSERT", "ALTER", "CREATE TABLE"),
+    "writer": ("SELECT", "INSERT"),
+    "reader": ("SELECT",),
+    "purger": ("SELECT", "ALTER DELETE", "ALTER UPDATE"),
+}
 
 
 class Verdict(StrEnum):
@@ -129,10 +137,42 @@ def _tables(settings: Settings) -> Iterator[Finding]:
             yield Finding("tables", Verdict.FAILED, f"migrations not applied: {names}", _SETUP)
         else:
             yield Finding("tables", Verdict.OK, f"{len(applied)} migrations applied")
-        clickhouse.rows("SELECT 1 FROM events LIMIT 1")
-        yield Finding("grants", Verdict.OK, f"{settings.clickhouse_user} may read the ledger")
-        for name, free, total in clickhouse.rows("SELECT name, free_space, total_space FROM system.disks", database=""):
-            yield _room(f"ClickHouse's disk {name}", free, total)
+        yield _grants(clickhouse, settings.clickhouse_user)
+        yield from _clickhouse_disks(clickhouse, settings.clickhouse_user)
+
+
+def _grants(clickhouse: ClickHouse, user: str) -> Finding:
+    """Compare what this user may do with what its role is for: that of its name, or one that it was granted."""
+    roles = {
+        user,
+        *(name.removeprefix("procurator_") for (name,) in clickhouse.rows("SELECT arrayJoin(enabledRoles())")),
+    }
+    needed = list(dict.fromkeys(right for role in RIGHTS if role in roles for right in RIGHTS[role])) or ["SELECT"]
+    if lacking := missing_rights(clickhouse, needed):
+        remedy = f"{_SETUP} as admin: it grants what the role is for; the user must have the role (docs/production.md)"
+        return Finding("grants", Verdict.FAILED, f"{user} may not {', '.join(lacking)}", remedy)
+    return Finding("grants", Verdict.OK, f"{user} may {', '.join(needed)} on the ledger's tables")
+
+
+def missing_rights(clickhouse: ClickHouse, needed: Iterable[str]) -> list[str]:
+    """Return those of the rights that the client's user lacks, each with its tables. Only asks; tries nothing."""
+    lacking = {
+        right: [table for table in SHARDING if not _may(clickhouse, f"{right} ON {clickhouse.database}.{table}")]
+        for right in needed
+    }
+    return [f"{right} on {', '.join(tables)}" for right, tables in lacking.items() if tables]
+
+
+def _may(clickhouse: ClickHouse, right: str) -> bool:
+    return clickhouse.rows(f"CHECK GRANT {right}") == [[1]]
+
+
+def _clickhouse_disks(clickhouse: ClickHouse, user: str) -> Iterator[Finding]:
+    if not _may(clickhouse, "SELECT ON system.disks"):  # A server shows them to its administrators.
+        yield Finding("disk", Verdict.OK, f"ClickHouse's disks were not looked at: {user} may not see them, admin may")
+        return
+    for name, free, total in clickhouse.rows("SELECT name, free_space, total_space FROM system.disks", database=""):
+        yield _room(f"ClickHouse's disk {name}", free, total)
 
 
 def _clock(whose: str, ahead_s: float) -> Finding:

@@ -2,15 +2,33 @@
 
 Counted once a batch, so that nothing is paid for a record. With ``PROCURATOR_METRICS_PORT`` 0 nobody can ask, and
 counting costs next to nothing. The API has figures of its own, at ``GET /metrics``.
+
+Every process has every figure here, also of what it never does. What would then say something untrue is a `Report`,
+and where an alert asks whether a figure grew, its labels are there from the start: growth is seen from a 0 on.
 """
 
 import logging
+from collections.abc import Iterable
 
-from prometheus_client import Counter, Gauge, Histogram, start_http_server
+from prometheus_client import Counter, Gauge, Histogram, Metric, start_http_server
 
 from procurator.config import Settings
 
 _log = logging.getLogger(__name__)
+
+
+class Report(Gauge):
+    """A figure that is told from when it was first set: a 0 would be a time in 1970, a size, a verdict."""
+
+    _is_set = False
+
+    def set(self, value: float) -> None:
+        super().set(value)
+        self._is_set = True
+
+    def collect(self) -> Iterable[Metric]:
+        return super().collect() if self._is_set else self.describe()
+
 
 EVENTS = Counter("procurator_events", "Records processed.", ("topic",))
 BATCHES = Counter("procurator_batches", "Batches processed.", ("topic",))
@@ -24,8 +42,8 @@ LOST_OFFSETS = Counter(
     "procurator_lost_offsets", "Offsets that Kafka no longer had before they were in the ledger.", ("topic",)
 )
 DEAD_LETTERS = Counter("procurator_dead_letters", "Records that can never be processed, by reason.", ("reason",))
-CHECKPOINT_TIME = Gauge("procurator_checkpoint_time_seconds", "When the last checkpoint was signed, Unix time.")
-CHECKPOINT_SIZE = Gauge("procurator_checkpoint_size", "Entries of the control log in the last checkpoint.")
+CHECKPOINT_TIME = Report("procurator_checkpoint_time_seconds", "When the last checkpoint was signed, Unix time.")
+CHECKPOINT_SIZE = Report("procurator_checkpoint_size", "Entries of the control log in the last checkpoint.")
 
 BUDGET_SPENT = Gauge(
     "procurator_budget_spent_ratio", "What is spent of a budget's limit in its period.", ("org_id", "budget_id")
@@ -42,11 +60,11 @@ SIGNAL_SECONDS = Histogram(
     buckets=_SOON,
 )
 UNPRICED_CALLS = Counter("procurator_unpriced_calls", "Completed model calls that have no price.")
-VERIFICATION = Gauge(
+VERIFICATION = Report(
     "procurator_verification_status", "What the watcher found last: 0 sound, 1 tampered, 2 it cannot tell."
 )
-VERIFICATION_TIME = Gauge("procurator_verification_time_seconds", "When the watcher last looked, Unix time.")
-RETENTION_TIME = Gauge("procurator_retention_time_seconds", "When the last run of the retention ended, Unix time.")
+VERIFICATION_TIME = Report("procurator_verification_time_seconds", "When the watcher last looked, Unix time.")
+RETENTION_TIME = Report("procurator_retention_time_seconds", "When the last run of the retention ended, Unix time.")
 RETENTION_FAILURES = Counter("procurator_retention_failures", "Runs of the retention that came to nothing.")
 PURGED_SESSIONS = Counter("procurator_purged_sessions", "Sessions that retention has removed.")
 

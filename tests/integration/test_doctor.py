@@ -4,12 +4,15 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import closing
 from typing import Any
 
 import pytest
 
+from procurator.clickhouse import ClickHouse
 from procurator.deploy.embedded.layout import Ports
 from procurator.deploy.embedded.stack import Stack
+from procurator.doctor import missing_rights
 
 
 def _doctor(stack: Stack, **changed: str) -> tuple[int, list[dict[str, Any]]]:
@@ -30,7 +33,32 @@ def test_a_whole_installation_is_well(stack: Stack) -> None:
     bad = [finding for finding in findings if finding["verdict"] != "ok" and finding["check"] != "disk"]
     assert (code, bad) == (0, [])
     checked = {finding["check"] for finding in findings}
-    assert checked >= {"versions", "topics", "schemas", "clickhouse", "clock", "tables", "lag", "checkpoint", "api"}
+    assert checked >= {
+        "grants",
+        "versions",
+        "topics",
+        "schemas",
+        "clickhouse",
+        "clock",
+        "tables",
+        "lag",
+        "checkpoint",
+        "api",
+    }
+
+
+@pytest.mark.parametrize("component", ["sink", "api", "retention"])
+def test_each_user_of_clickhouse_may_do_what_its_component_does(stack: Stack, component: str) -> None:
+    _, findings = _doctor(stack, **{k: v for k, v in stack.env(component).items() if "CLICKHOUSE" in k})
+    (finding,) = [finding for finding in findings if finding["check"] == "grants"]
+    assert finding["verdict"] == "ok"
+
+
+def test_a_right_that_is_lacking_is_found_without_being_tried(stack: Stack) -> None:
+    reader = ClickHouse(stack.clickhouse_url, "reader", stack.password("reader"), "procurator")
+    with closing(reader):
+        (lacking,) = missing_rights(reader, ("SELECT", "INSERT"))
+    assert lacking.startswith("INSERT on events, audit, ledger_control,")
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,22 @@
-"""Kafka with TLS, SCRAM users and ACLs: every component works with what `topic_access` grants it, and with no more."""
+"""Kafka with TLS, SCRAM users and ACLs: components work with what `topic_access` grants them, and with no more.
 
+All of them but retention: setup, an SDK, sink, stream, sign, API and forwarder.
+"""
+
+import json
 import os
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from pathlib import Path
 
+import httpx
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import (
@@ -180,20 +187,65 @@ def _procurator(environment: dict[str, str], *command: str) -> subprocess.Comple
     )
 
 
-def test_every_component_works_with_what_it_is_granted(secured: Secured, tmp_path: Path) -> None:
+class Receiver:
+    """Takes what webhooks bring; ``kinds`` of it have come."""
+
+    def __init__(self) -> None:
+        self.kinds = kinds = set[str]()
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                kinds.update(item["kind"] for item in body["items"])
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def test_the_components_work_with_what_they_are_granted(secured: Secured, tmp_path: Path) -> None:
+    wanted = {"SessionStarted", "SessionEnded", "AuditEvent", "Checkpoint"}
     with ExitStack() as running:
+        receiver = running.enter_context(closing(Receiver()))
+        bearer = {"Authorization": f"Bearer {secured.stack.admin_key}"}
+        api = running.enter_context(httpx.Client(base_url=secured.stack.api_url, headers=bearer, trust_env=False))
         logs = {}
-        for component in ("sink", "stream", "sign"):
+
+        def until(condition: Callable[[], bool]) -> None:
+            began_s = time.monotonic()
+            while not condition():
+                said = {name: log.read_text()[-1500:] for name, log in logs.items()}
+                assert time.monotonic() - began_s < _ARRIVED_S, said
+                time.sleep(0.1)
+
+        for component in ("sink", "stream", "sign", "api", "forward"):
             logs[component] = tmp_path / f"{component}.log"
             process = subprocess.Popen(
                 [sys.executable, "-m", "procurator", component],
-                env=secured.environment(component, component),
+                env={
+                    **secured.environment(component, component),
+                    "PROCURATOR_WEBHOOK_PRIVATE_NETWORKS": "127.0.0.1/32",
+                },
                 cwd=tmp_path,
                 stdout=running.enter_context(logs[component].open("w")),
                 stderr=subprocess.STDOUT,
             )
             running.callback(process.wait, 60)
             running.callback(process.terminate)
+        until(lambda: _is_ready(api))
+        webhook = {"name": "all", "url": receiver.url, "every_organisation": True, "kinds": sorted(wanted)}
+        api.post("/v1/webhooks", json=webhook, timeout=30).raise_for_status()
         agent = subprocess.run(
             [sys.executable, "-c", _AGENT],
             env=secured.environment("sdk"),
@@ -209,12 +261,18 @@ def test_every_component_works_with_what_it_is_granted(secured: Secured, tmp_pat
                 " (SELECT count() FROM sessions FINAL WHERE session_id = {id:UUID} AND status = 'COMPLETED'),"
                 " (SELECT count() > 0 FROM ledger_control)"
             )
-            began_s = time.monotonic()
-            while clickhouse.rows(sql, {"id": agent.stdout.strip()}) != [[3, 1, 1]]:
-                said = {name: log.read_text()[-1500:] for name, log in logs.items()}
-                assert time.monotonic() - began_s < _ARRIVED_S, said
-                time.sleep(0.1)
+            until(lambda: clickhouse.rows(sql, {"id": agent.stdout.strip()}) == [[3, 1, 1]])
+            shown = api.get(f"/v1/sessions/{agent.stdout.strip()}", timeout=30)
+            assert (shown.status_code, shown.json()["status"]) == (200, "COMPLETED")
+            until(lambda: receiver.kinds == wanted)
             _purge(secured, clickhouse, tmp_path)
+
+
+def _is_ready(api: httpx.Client) -> bool:
+    try:
+        return api.get("/readyz").is_success
+    except httpx.TransportError:  # not yet
+        return False
 
 
 def _purge(secured: Secured, clickhouse: ClickHouse, folder: Path) -> None:

@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
     def doctor(
         as_json: Annotated[bool, typer.Option("--json", help="print one JSON object a line")] = False,
     ) -> None:
-        """Examine versions, topics, schemas, tables, clock, disk, lag and checkpoint; exit 1 if anything failed."""
+        """Examine versions, topics, schemas, tables, grants, clock, disk, lag, checkpoint; exit 1 if one failed."""
         from rich.console import Console
         from rich.markup import escape
 

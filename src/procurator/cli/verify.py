@@ -163,6 +163,7 @@ def watch(
     from procurator.verify.report import Verdict
 
     keys, stop = trusted_keys(key, settings()), Stop()
+    metrics.VERIFICATION.set(Verdict.CANNOT_TELL)  # Until it has looked, which may be never.
     metrics.offer(settings())
     with _proofs(settings(), api) as (newest, bring):
         while True:

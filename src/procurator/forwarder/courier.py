@@ -66,8 +66,10 @@ class Courier:
 
     @property
     def condition(self) -> str:
-        """Working, failing or stopped."""
-        if not self._endpoint.enabled or self._state.stopped_revision == self._endpoint.revision:
+        """Working, failing, stopped by us, or disabled by whoever it belongs to."""
+        if not self._endpoint.enabled:
+            return "disabled"
+        if self._state.stopped_revision == self._endpoint.revision:
             return "stopped"
         return "failing" if self._state.failures else "working"
 
@@ -107,7 +109,7 @@ class Courier:
     async def _step(self) -> None:
         self._changed.clear()
         await self._do_requests()
-        if self.condition == "stopped":
+        if self.condition in ("stopped", "disabled"):
             self._batch = None
             self._shelf.clear()
             await self._changed.wait()

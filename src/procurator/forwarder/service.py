@@ -250,7 +250,7 @@ class Forwarder:
     async def _count(self) -> None:
         while True:
             couriers = [courier for courier, _ in self._couriers.values()]
-            for state in ("working", "failing", "stopped"):
+            for state in ("working", "failing", "stopped", "disabled"):
                 counts.ENDPOINTS.labels(state).set(sum(courier.condition == state for courier in couriers))
             counts.LAG.set(max((each.lag for each in couriers if each.condition == "working"), default=0))
             await asyncio.sleep(_COUNT_EVERY_S)

@@ -1,8 +1,10 @@
 """IO: the signer as a component: open, sign, and open again after an outage, until told to stop."""
 
 import logging
+import time
 from collections.abc import Callable
 
+from procurator import metrics
 from procurator.config import Settings
 from procurator.errors import Unavailable
 from procurator.runtime import Stop
@@ -28,6 +30,9 @@ def config_of(settings: Settings, accept_gaps: bool = False, adopt: bool = False
 
 def serve(config: SignerConfig, stop: Stop, announce_ready: Callable[[], None]) -> None:
     """Sign until told to stop; ready after the first checkpoint. Raises Fatal when signing on would do harm."""
+    # From the start on, not from the first signature: a signer that does not come to one is what an alert is for.
+    signed = config.checkpoints_file
+    metrics.CHECKPOINT_TIME.set(signed.stat().st_mtime if signed.exists() else time.time())
     said = ""
     while not stop.is_set():
         worker = SignerWorker(config, stop.is_set)

@@ -248,3 +248,9 @@ def session_on() -> Callable[[int], str]:
         return next(s for _ in range(1_000) if partition_of(s := str(uuid.uuid4()), PARTITIONS) == partition)
 
     return find
+
+
+@pytest.fixture(scope="session")
+def await_true() -> Callable[[Callable[[], T]], T]:
+    """`await_that`, for tests."""
+    return await_that

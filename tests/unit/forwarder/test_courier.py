@@ -79,3 +79,17 @@ def test_a_courier_that_says_why_it_waits_is_not_woken_by_that() -> None:
 
     (error,) = asyncio.run(scenario())
     assert "another PROCURATOR_WEBHOOK_KEY" in error
+
+
+def test_an_endpoint_that_was_disabled_is_not_one_that_we_stopped() -> None:
+    nobody: Any = cast(Any, type("Depot", (), dict.fromkeys(("vault", "sender", "window", "history", "batches"))))
+    nobody.batches = BatchPolicy()
+
+    def condition(endpoint: Endpoint, **state: Any) -> str:
+        return Courier(nobody, endpoint, State("e", {}, **state)).condition
+
+    assert condition(ENDPOINT) == "working"
+    assert condition(ENDPOINT, failures=1) == "failing"
+    assert condition(ENDPOINT, stopped_revision=0) == "stopped"
+    assert condition(replace(ENDPOINT, enabled=False)) == "disabled"
+    assert condition(replace(ENDPOINT, enabled=False), stopped_revision=0) == "disabled"

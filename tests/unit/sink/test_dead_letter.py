@@ -2,9 +2,12 @@
 
 import hashlib
 
+from procurator import events
+from procurator.avro_schemas import codec
 from procurator.avro_schemas.codec import Decoder, load_schema
+from procurator.errors import Rejected
 from procurator.sink.blocks import RejectedRecord
-from procurator.sink.dead_letter import KEY_BYTES_MAX, pointer, pointer_key
+from procurator.sink.dead_letter import KEY_BYTES_MAX, REASONS, pointer, pointer_key
 from procurator.sink.ledger import Log
 from procurator.sink.records import Record
 
@@ -29,3 +32,9 @@ def test_a_record_without_a_value_has_a_pointer_too() -> None:
 
 def test_the_same_record_has_the_same_key() -> None:
     assert pointer_key(LOG.log_id, 7) == b"0f9d6a8e-52d1-4a8e-9c1b-3a7d1f0b2c4d:3@7"
+
+
+def test_every_reason_of_the_parsers_is_known_before_it_occurs() -> None:
+    kinds = {each for module in (codec, events) for each in vars(module).values() if isinstance(each, type)}
+    reasons = {each.reason for each in kinds if issubclass(each, Rejected) and each is not Rejected}
+    assert reasons == set(REASONS)
