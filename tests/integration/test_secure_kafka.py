@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
+import httpx
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import (
@@ -183,7 +184,7 @@ def _procurator(environment: dict[str, str], *command: str) -> subprocess.Comple
 def test_every_component_works_with_what_it_is_granted(secured: Secured, tmp_path: Path) -> None:
     with ExitStack() as running:
         logs = {}
-        for component in ("sink", "stream", "sign"):
+        for component in ("sink", "stream", "sign", "api", "forward"):
             logs[component] = tmp_path / f"{component}.log"
             process = subprocess.Popen(
                 [sys.executable, "-m", "procurator", component],
@@ -214,7 +215,30 @@ def test_every_component_works_with_what_it_is_granted(secured: Secured, tmp_pat
                 said = {name: log.read_text()[-1500:] for name, log in logs.items()}
                 assert time.monotonic() - began_s < _ARRIVED_S, said
                 time.sleep(0.1)
+            _show(secured, agent.stdout.strip(), logs)
             _purge(secured, clickhouse, tmp_path)
+
+
+def _show(secured: Secured, session_id: str, logs: dict[str, Path]) -> None:
+    """Have the API show the session, once it has told the audit, and the forwarder keep a webhook."""
+    key = {"Authorization": f"Bearer {secured.stack.admin_key}"}
+    hook = {"name": "n", "url": "https://hooks.invalid/", "org_id": "acme"}
+    began_s = time.monotonic()
+    with httpx.Client(base_url=f"{secured.stack.api_url}/v1", headers=key, timeout=30, trust_env=False) as api:
+        while not _answers(api, f"/sessions/{session_id}"):
+            assert time.monotonic() - began_s < _ARRIVED_S, logs["api"].read_text()[-1500:]
+            time.sleep(0.1)
+        made = api.post("/webhooks", json=hook).raise_for_status().json()
+        while not api.get(f"/webhooks/{made['endpoint_id']}").json()["positions"]:
+            assert time.monotonic() - began_s < _ARRIVED_S, logs["forward"].read_text()[-1500:]
+            time.sleep(0.1)
+
+
+def _answers(api: httpx.Client, path: str) -> bool:
+    try:
+        return api.get(path).status_code == 200
+    except httpx.TransportError:
+        return False  # it is starting
 
 
 def _purge(secured: Secured, clickhouse: ClickHouse, folder: Path) -> None:
