@@ -47,6 +47,12 @@ class WebhookBoard:
         self.following.require()
         return self._endpoints
 
+    @property
+    def log_ids(self) -> set[str]:
+        """The logs that the forwarder delivers from, as it has said so far."""
+        self.following.require()
+        return {log_id for state in list(self.states.values()) for log_id in state.positions}
+
     def dead_letters(self, endpoint_id: str) -> list[DeadLetter]:
         """Return an endpoint's dead letters in the order of their sequence numbers."""
         found = [letter for letter in list(self._letters.values()) if letter.endpoint_id == endpoint_id]

@@ -189,6 +189,9 @@ async def backfill(access: Writer, services: InService, endpoint_id: EndpointId,
         raise invalid([FieldProblem(field="from_time", message="give either from_time, or log_id and offset")])
     if body.from_time is not None and body.from_time.tzinfo is None:
         raise invalid([FieldProblem(field="from_time", message="needs its zone: for example 2026-11-22T16:08:00Z")])
+    if body.log_id is not None and body.log_id not in services.webhooks.log_ids:
+        message = f"{body.log_id!r} is no log that is delivered from: take log_id and offset of a delivered entry"
+        raise invalid([FieldProblem(field="log_id", message=message)])
     from_us = None if body.from_time is None else max(0, to_us(body.from_time))
     place = {"log_id": body.log_id, "offset": body.offset}
     return await _ask(access, services, endpoint_id, RequestKind.BACKFILL, from_time=from_us, **place)

@@ -6,10 +6,11 @@ The recount reads the ledger's rows and adds them up in Python: no view, no aggr
 import json
 import re
 import time
-from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from decimal import Decimal
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -29,6 +30,10 @@ _DASHBOARDS = sorted((Path(__file__).parents[2] / "deploy/grafana/dashboards").g
 _VISIBLE_S = 60.0
 _SESSIONS = 3
 _LIMIT_USD = "10"
+_CHANNEL_OF = {"team-0": "web", "team-1": "mail"}
+
+#: A model call as it stands in the ledger.
+Call = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +76,9 @@ def _budget(stack: Stack, org_id: str) -> None:
 
 
 def _session(procurator: Procurator, number: int) -> None:
-    labels = {"channel": ["web", "mail"][number % 2]}
+    team = f"team-{number % 2}"
     with procurator.session(
-        agent=f"agent-{number}", owner_team_id=f"team-{number % 2}", user="ada", labels=labels
+        agent=f"agent-{number}", owner_team_id=team, user="ada", labels={"channel": _CHANNEL_OF[team]}
     ) as run:
         run.turn("user", "How much was it?")
         with run.model_call("openai", "gpt-4o") as call:
@@ -103,11 +108,12 @@ def finops(stack: Stack) -> Iterator[ClickHouse]:
 def calls(stack: Stack, org_id: str) -> list[dict[str, Any]]:
     """Each model call of the organisation as it stands in the ledger."""
     columns = (
-        *("owner_team_id", "agent_id", "provider", "model"),
-        *("input_tokens", "cached_input_tokens", "output_tokens", "cost_usd", "estimated"),
+        *("day", "owner_team_id", "agent_id", "provider", "model", "input_tokens", "cached_input_tokens"),
+        *("cache_write_tokens", "output_tokens", "reasoning_tokens", "cost_usd", "estimated"),
     )
+    shown = {"day": "toString(toDateTime(toDate(broker_time)))", "cost_usd": "toString(cost_usd)"}
     sql = (
-        f"SELECT {', '.join('toString(cost_usd)' if name == 'cost_usd' else name for name in columns)} FROM events"
+        f"SELECT {', '.join(shown.get(name, name) for name in columns)} FROM events"
         " WHERE org_id = {org:String} AND kind = 'ModelCallCompleted' AND empty(flags)"
     )
     with closing(_client(stack, "admin", stack.admin_key)) as clickhouse:
@@ -228,25 +234,65 @@ def test_each_panel_s_query_runs_as_the_role_that_grafana_has(
     if title in figures:
         ((figure,),) = rows
         assert Decimal(str(figure or 0)) == pytest.approx(figures[title], abs=Decimal("1e-12"))
-    elif title == "Spend by agent":
-        by_agent: Counter[str] = Counter()
-        for call in calls:
-            by_agent[call["agent_id"]] += 1
-        assert {row[0]: row[3] for row in rows} == by_agent
+    elif title in (tables := _tables(calls)):
+        expected = tables[title]
+        names = len(next(iter(expected)))
+        found = {(*row[:names], at): Decimal(str(each or 0)) for row in rows for at, each in enumerate(row[names:])}
+        recounted = {(*key, at): Decimal(each) for key, sums in expected.items() for at, each in enumerate(sums)}
+        assert found == pytest.approx(recounted, abs=Decimal("1e-12"))
     elif not title.startswith(("Spent against", "History")):  # they may come later: see above
         assert rows
 
 
+def _tables(calls: list[dict[str, Any]]) -> dict[str, dict[tuple[str, ...], tuple[Any, ...]]]:
+    """Return what each panel of several rows shows: the names of a row, then its figures."""
+    inputs = ("input_tokens", "cached_input_tokens", "cache_write_tokens")
+
+    def sums(names: Callable[[Call], tuple[str, ...]], *figures: Callable[[Call], Any]) -> Any:
+        added: dict[tuple[str, ...], tuple[Any, ...]] = {}
+        for call in calls:
+            before = added.get(names(call), (0,) * len(figures))
+            added[names(call)] = tuple(sum_ + figure(call) for sum_, figure in zip(before, figures, strict=True))
+        return added
+
+    def usd(call: Call) -> Decimal:
+        return call["cost_usd"] or Decimal(0)
+
+    shares = sums(lambda call: (call["day"],), itemgetter(inputs[1]), lambda call: sum(call[each] for each in inputs))
+    return {
+        "Spend by day and team": sums(itemgetter("day", "owner_team_id"), usd),
+        "Spend by agent": sums(itemgetter("agent_id", "owner_team_id"), usd, lambda _: 1),
+        "Spend by model": sums(
+            itemgetter("provider", "model"),
+            *(usd, itemgetter(inputs[0]), itemgetter(inputs[1])),
+            lambda call: call["output_tokens"] + call["reasoning_tokens"],
+        ),
+        "Spend by user": {("ada",): (_SESSIONS, sum(map(usd, calls)))},
+        "Spend by label": sums(lambda call: ("channel", _CHANNEL_OF[call["owner_team_id"]]), usd),
+        "Unpriced usage": {("openai", "no-such-model"): (_SESSIONS, 18 * _SESSIONS)},
+        "Cached share of the input": {day: (Decimal(cached) / all_,) for day, (cached, all_) in shares.items()},
+        "Tools by failure": {
+            ("get_invoice",): (_SESSIONS, 0, 0, 0),
+            ("get_order",): (_SESSIONS, _SESSIONS, 0, 1),
+        },
+        "Saved by caching, by model": sums(itemgetter("day", "model"), _saved_by),
+    }
+
+
 def _saved(calls: list[dict[str, Any]]) -> Decimal:
-    """Return what the calls would have cost without the cache, by the prices of the list, less what they did cost."""
-    prices, saved = PriceBook.of(list_prices()), Decimal(0)
-    for call in calls:
-        if call["cached_input_tokens"]:
-            fresh = Usage(call["input_tokens"] + call["cached_input_tokens"], output_tokens=call["output_tokens"])
-            uncached = prices.cost(fresh, call["provider"], call["model"], now_us())
-            assert uncached is not None
-            saved += uncached.cost_usd - call["cost_usd"]
+    saved = sum(map(_saved_by, calls), Decimal(0))
     assert saved > 0
+    return saved
+
+
+def _saved_by(call: Call) -> Decimal:
+    """Return what a call would have cost without the cache, by the prices of the list, less what it did cost."""
+    if not call["cached_input_tokens"]:
+        return Decimal(0)
+    fresh = Usage(call["input_tokens"] + call["cached_input_tokens"], output_tokens=call["output_tokens"])
+    uncached = PriceBook.of(list_prices()).cost(fresh, call["provider"], call["model"], now_us())
+    assert uncached is not None
+    saved: Decimal = uncached.cost_usd - call["cost_usd"]
     return saved
 
 

@@ -55,6 +55,7 @@ async def _replayed(depot: Depot, post: Post, endpoint: Endpoint, state: State, 
 
 async def _gone_back(depot: Depot, state: State, request: Request) -> State:
     """Go back, never forward; a batch under way keeps its numbers, and leads back."""
+    depot.window.forget()  # It has what may have been erased since; history leaves that out.
     if request.from_time is not None:
         back = await unless_away(depot.history.positions_at(request.from_time))
     else:

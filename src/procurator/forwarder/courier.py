@@ -168,6 +168,7 @@ class Courier:
     # --- sending
 
     async def _deliver(self, batch: Batch) -> None:
+        revision = self._endpoint.revision
         answer = await self._post.entries(self._endpoint, batch.entries, self._state.batch, self._state.next_sequence)
         verdict = judge(answer.status)
         counts.ATTEMPTS.labels(verdict.value).inc()
@@ -175,6 +176,8 @@ class Courier:
             counts.ENTRIES.inc(len(batch.entries))
             self._entries_max = min(self._entries_max * 2, self._depot.batches.entries_max)
             self._done_with(batch, delivered=self._state.delivered + len(batch.entries), last_success_at=now_us())
+        elif revision != self._endpoint.revision:
+            pass  # What an earlier definition's receiver says is nothing against this one, which is tried at once.
         elif verdict is Verdict.GONE:
             await self._stop("the receiver answered 410: it wants nothing any more")
         else:
@@ -234,6 +237,7 @@ class Courier:
         for request in self._endpoint.requests:
             if request.request_id not in self._state.handled:
                 self._state = await chores.done(self._depot, self._post, self._endpoint, self._state, request)
+                self._shelf.clear()
                 self._batch = self._batch and replace(self._batch, ends=self._state.batch_ends)
                 await self._save()
 

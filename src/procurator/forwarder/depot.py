@@ -9,20 +9,21 @@ from procurator.forwarder.journal import Journal
 from procurator.forwarder.retry import RetryPolicy
 from procurator.forwarder.sender import Sender
 from procurator.forwarder.window import Window
+from procurator.webhooks.endpoint import Endpoint
 from procurator.webhooks.state import DeadLetter
 from procurator.webhooks.vault import Vault
 
 
 @dataclass(frozen=True)
 class Depot:
-    """``letters`` has the dead letters of every endpoint by key; ``sender`` makes one for a URL."""
+    """``letters`` has the dead letters of every endpoint by key; ``sender`` makes one for an endpoint."""
 
     window: Window
     history: History
     journal: Journal
     vault: Vault
     letters: dict[str, DeadLetter]
-    sender: Callable[[str], Sender]
+    sender: Callable[[Endpoint], Sender]
     batches: BatchPolicy
     retries: RetryPolicy
 

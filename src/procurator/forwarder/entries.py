@@ -20,7 +20,10 @@ SOURCES = (SESSION_EVENTS, AUDIT, CHECKPOINTS)
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """One record that may be delivered. ``event`` makes JSON values of it; ``pieces`` has what was written already."""
+    """One record that may be delivered. ``event`` makes JSON values of it; ``pieces`` has what was written already.
+
+    ``session_id``: of a session's event.
+    """
 
     log_id: str
     offset: int
@@ -28,6 +31,7 @@ class Entry:
     size_bytes: int
     subject: Subject
     event: Callable[[], dict[str, Any]]
+    session_id: str | None = None
     pieces: dict[Format, Piece] = field(default_factory=dict)
 
 
@@ -52,7 +56,8 @@ class Parser:
         except Rejected:
             return None
         event = partial(self._to_json[topic], record)
-        return Entry(log_id, offset, broker_time_us, len(value or b""), subject, event)
+        session_id = record["session_id"] if topic == SESSION_EVENTS.name else None
+        return Entry(log_id, offset, broker_time_us, len(value or b""), subject, event, session_id)
 
     def _read(self, topic: str, partition: int, value: bytes | None) -> tuple[dict[str, Any], Subject]:
         decoder = self._decoders[topic]

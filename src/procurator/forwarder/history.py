@@ -1,11 +1,15 @@
 """IO: what an endpoint has not had yet and the window no longer has: from Kafka, and from the ledger before that.
 
+What the ledger was told to forget meanwhile is not read: Kafka has it for some days more. Only what is young is not
+asked about, so that an endpoint that is a little behind does not wait for ClickHouse.
+
 Each question borrows a reader for as long as it takes to read one chunk, never while anything is delivered: an
 endpoint that is slow keeps no reader from another.
 """
 
 import asyncio
 import time
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,8 +17,10 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from procurator.clickhouse import ClickHouse
+from procurator.clock import now_us
 from procurator.errors import Unavailable
 from procurator.forwarder.entries import Entry, Parser
+from procurator.forwarder.forgotten import without_forgotten
 from procurator.forwarder.window import Chunk
 from procurator.kafka import TIMEOUT_S, Place, Topics, consumer_config
 from procurator.topics import AUDIT, SESSION_EVENTS
@@ -26,6 +32,7 @@ _BYTES_MAX = 2 * 1024 * 1024
 _LEDGER_ROWS_MAX = 500
 _BOUNDS_AGE_S = 30.0
 _POLL_S = 1.0
+_YOUNG_US = 600_000_000
 _CONSUMER = {
     "enable.partition.eof": True,
     "fetch.wait.max.ms": 50,
@@ -95,7 +102,8 @@ class History:
         if position < start:
             chunk.add(*self._from_ledger(log_id, place, position, start))
         elif position < end:
-            chunk.add(*self._from_kafka(log_id, place, position))
+            entries, reached = self._from_kafka(log_id, place, position)
+            chunk.add(self._without_forgotten(log_id, entries), reached)
         else:
             self._bounds_at_s = float("-inf")  # somebody knows of more than we do
         return chunk
@@ -134,6 +142,12 @@ class History:
         finally:
             consumer.unassign()
             self._idle.append(consumer)
+
+    def _without_forgotten(self, log_id: str, entries: list[Entry]) -> list[Entry]:
+        young_at_us = now_us() - _YOUNG_US
+        # In a log the broker's times ascend.
+        old = bisect_left(entries, young_at_us, key=lambda entry: entry.broker_time_us)
+        return without_forgotten(self._clickhouse, log_id, entries[:old]) + entries[old:]
 
     def _from_ledger(self, log_id: str, place: Place, position: int, end: int) -> tuple[list[Entry], int]:
         """Return entries that Kafka has deleted; where the ledger has none, there are none any more."""

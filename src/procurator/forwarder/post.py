@@ -21,7 +21,7 @@ _NOTHING_LEFT = Answer(200, "")
 class Post:
     """Sends to wherever the endpoint is at the time. Raises UserError when its secrets cannot be opened."""
 
-    def __init__(self, vault: Vault, sender: Callable[[str], Sender]) -> None:
+    def __init__(self, vault: Vault, sender: Callable[[Endpoint], Sender]) -> None:
         self._vault = vault
         self._new_sender = sender
         self._sender: Sender | None = None
@@ -56,5 +56,5 @@ class Post:
         token = None if endpoint.token is None else unseal(endpoint.token, endpoint.endpoint_id).decode()
         if self._sender is None or self._sender.url != endpoint.url:
             await self.close()
-            self._sender = self._new_sender(endpoint.url)
+            self._sender = self._new_sender(endpoint)
         return await self._sender.post({**formats.headers(endpoint.format, token), **signed}, body)

@@ -12,8 +12,10 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import httpcore
 
@@ -23,7 +25,8 @@ _log = logging.getLogger(__name__)
 
 #: Host and port → addresses of IPv4 or IPv6.
 Resolve = Callable[[str, int], Awaitable[list[str]]]
-_RESOLVERS = 16
+_RESOLVERS = 64
+_RESOLVERS_OF_ONE = 4
 
 
 @dataclass(frozen=True)
@@ -50,16 +53,33 @@ class Answer:
 
 
 class Resolver:
-    """Looks names up in threads of its own: a name server that hangs keeps nobody else waiting."""
+    """Looks names up in threads of its own.
 
-    def __init__(self) -> None:
+    An organisation has a few of them at once, so that name servers that hang hold up its own deliveries alone.
+    """
+
+    def __init__(self, look_up: Callable[..., Iterable[tuple[Any, ...]]] = socket.getaddrinfo) -> None:
+        self._look_up = look_up
         self._threads = ThreadPoolExecutor(_RESOLVERS, "resolve")
+        self._turns: dict[str | None, asyncio.Semaphore] = {}
 
-    async def __call__(self, host: str, port: int) -> list[str]:
+    def of(self, org_id: str | None) -> Resolve:
+        """Return what looks names up for an organisation's endpoints (None: the operator's)."""
+        return partial(self._addresses, self._turns.setdefault(org_id, asyncio.Semaphore(_RESOLVERS_OF_ONE)))
+
+    async def _addresses(self, turns: asyncio.Semaphore, host: str, port: int) -> list[str]:
         """Return the addresses of a host. Raises OSError when it has none."""
-        look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
-        found = await asyncio.get_running_loop().run_in_executor(self._threads, look_up)
-        return list(dict.fromkeys(str(each[4][0]) for each in found))
+        loop = asyncio.get_running_loop()
+
+        def done(_: Any) -> None:
+            with suppress(RuntimeError):  # the loop has ended: nobody waits any more
+                loop.call_soon_threadsafe(turns.release)
+
+        await turns.acquire()
+        answer = self._threads.submit(self._look_up, host, port, type=socket.SOCK_STREAM)
+        # Not when the caller gives up: the thread is held until the name server has.
+        answer.add_done_callback(done)
+        return list(dict.fromkeys(str(each[4][0]) for each in await asyncio.wrap_future(answer)))
 
     def close(self) -> None:
         """Stop; look-ups under way end by themselves."""

@@ -71,10 +71,11 @@ async def serve(
         raise UserError("set PROCURATOR_WEBHOOK_KEY, to what the API has: it opens the secrets of webhooks")
     said = ""
     own = Resolver()
+    resolve_of = own.of if resolve is None else lambda _org_id: resolve
     try:
         while not stop.is_set():
             trusted = tls or ssl.create_default_context()
-            forwarder = Forwarder(settings, resolve or own, trusted, policies or Policies())
+            forwarder = Forwarder(settings, resolve_of, trusted, policies or Policies())
             try:
                 await forwarder.run(stop, announce_ready)
             except (ExceptionGroup, ProcuratorError) as error:
@@ -93,10 +94,17 @@ async def serve(
 class Forwarder:
     """One opening: what is wanted and how far it is are read from Kafka, then every endpoint has its courier."""
 
-    def __init__(self, settings: Settings, resolve: Resolve, tls: ssl.SSLContext, policies: Policies) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        resolve_of: Callable[[str | None], Resolve],
+        tls: ssl.SSLContext,
+        policies: Policies,
+    ) -> None:
         self._settings = settings
-        addresses = AddressPolicy.of(settings.webhook_private_networks)
-        self._sender = partial(Sender, addresses=addresses, resolve=resolve, tls=tls, policy=policies.sends)
+        self._addresses = AddressPolicy.of(settings.webhook_private_networks)
+        self._resolve_of = resolve_of
+        self._tls = tls
         self._policies = policies
         self._registry = Registry(settings.schema_registry_url)
         self._endpoints: dict[str, Endpoint] = {}
@@ -173,6 +181,10 @@ class Forwarder:
         logs = {(name, n): log_id(topic_id, n) for name, (topic_id, count) in described.items() for n in range(count)}
         ends = {place: end for place, (_, end) in topics.bounds(logs).items()}
         return logs, ends, described[SESSION_EVENTS.name][1]
+
+    def _sender(self, endpoint: Endpoint) -> Sender:
+        resolve = self._resolve_of(endpoint.org_id)
+        return Sender(endpoint.url, self._addresses, resolve, self._tls, self._policies.sends)
 
     def _take(self, window: Window, found: list[tuple[str, list[Entry], int]]) -> None:
         for log, entries, end in found:

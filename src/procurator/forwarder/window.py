@@ -65,3 +65,10 @@ class Window:
             oldest, before, freed = self._added.popleft()
             self.chunks[oldest].drop(before)
             self._bytes -= freed
+
+    def forget(self) -> None:
+        """Let go of all: what was is read again by whoever asks for it."""
+        for chunk in self.chunks.values():
+            chunk.drop(chunk.end)
+        self._added.clear()
+        self._bytes = 0

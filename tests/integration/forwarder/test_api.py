@@ -57,6 +57,11 @@ def test_a_session_its_reading_and_a_checkpoint_reach_a_receiver(
     everything = json.dumps([shown, rotated, audited, api.get("/v1/audit?action=webhooks.write").json()])
     assert secret not in everything
     assert "sealed" not in everything
+    refused = api.post(f"{webhook}/backfill", json={"log_id": "nowhere:0", "offset": 0})
+    assert (refused.status_code, [each["field"] for each in refused.json()["errors"]]) == (422, ["log_id"])
+    (item, *_) = receiver.items(path)
+    again = {"log_id": item["log_id"], "offset": item["offset"]}
+    assert api.post(f"{webhook}/backfill", json=again).status_code == 202
     assert api.delete(webhook).status_code == 204
     assert api.get(webhook).status_code == 404
 

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
@@ -9,8 +10,10 @@ from uuid import uuid4
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from procurator.clickhouse import ClickHouse
 from procurator.clock import now_us
-from procurator.topics import AUDIT, CHECKPOINTS
+from procurator.forwarder import history
+from procurator.topics import AUDIT, CHECKPOINTS, SESSION_EVENTS
 from procurator.webhooks.endpoint import AUDIT_EVENT, CHECKPOINT, SESSION_KINDS, Filter, Format, RequestKind
 from procurator.webhooks.signature import new_secret, secret_bytes
 
@@ -340,3 +343,33 @@ def test_what_kafka_has_deleted_comes_from_the_ledger(
     hooks.ask(by_time, RequestKind.BACKFILL, from_time=records[0][1])
     until(lambda: len(receiver.items(path + "/time")) >= 3, "the ledger's entries did not come")
     assert _ids(receiver.items(path + "/time")) == [event["event_id"] for event in events]
+
+
+def test_a_back_fill_leaves_out_what_was_erased_or_purged(
+    settings: Any, hooks: Any, receiver: Any, until: Any, org: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kafka and the window still have it; the ledger says that it was forgotten."""
+    monkeypatch.setattr(history, "_YOUNG_US", 0)
+    from_us = now_us() - 1_000
+    erased, purged, kept = (hooks.publish(org, 1) for _ in range(3))
+    ends = {}
+    with closing(ClickHouse.of(settings)) as clickhouse:
+        for records, value in ((erased, "NULL"), (kept, "'here'")):
+            place, stored = hooks.read(SESSION_EVENTS, {record["event_id"] for record in records})
+            ends[hooks.log_id(place)] = stored[-1][0]
+            for offset, time_us, _ in stored:
+                clickhouse.execute(
+                    "INSERT INTO events (session_id, log_id, offset, broker_time, value) SELECT"
+                    f" '{records[0]['session_id']}', '{hooks.log_id(place)}', {offset},"
+                    f" fromUnixTimestamp64Micro({time_us}), {value}"
+                )
+        body = json.dumps({"session_ids": [purged[0]["session_id"]]})
+        clickhouse.execute(
+            f"INSERT INTO ledger_control (log_id, offset, kind, body) SELECT 'c:0', 0, 'Purge', '{body}'"
+        )
+    place, stored = hooks.read(SESSION_EVENTS, {record["event_id"] for record in purged})
+    ends[hooks.log_id(place)] = max(stored[-1][0], ends.get(hooks.log_id(place), 0))
+    endpoint = hooks.make(receiver.url(path), org)
+    hooks.ask(endpoint, RequestKind.BACKFILL, from_time=from_us)
+    until(lambda: all(hooks.state(endpoint).positions[log_id] > end for log_id, end in ends.items()))
+    assert _ids(receiver.items(path)) == [record["event_id"] for record in kept]

@@ -130,6 +130,8 @@ def test_a_dashboard_is_one_that_grafana_can_lay_out(path: Path) -> None:
         taken |= cells
         for target in panel["targets"]:
             assert target["datasource"]["uid"] in sources
+            # 0 is a time series, which Grafana parts by the columns that are text; 1 is a table.
+            assert target["format"] == (0 if panel["type"] == "timeseries" else 1), panel["title"]
     variables = {variable["name"] for variable in board["templating"]["list"]}
     used = set(re.findall(r"\$\{(\w+)[:}]", json.dumps(panels)))
     assert used <= variables

@@ -11,7 +11,7 @@ from procurator.forwarder.entries import Entry
 from procurator.forwarder.history import History
 from procurator.forwarder.journal import Change, Journal
 from procurator.forwarder.retry import RetryPolicy
-from procurator.forwarder.sender import Sender
+from procurator.forwarder.sender import Answer, Sender
 from procurator.forwarder.window import Window
 from procurator.webhooks.endpoint import Endpoint, Filter, Format, Secret, Subject
 from procurator.webhooks.state import State
@@ -93,3 +93,59 @@ def test_an_endpoint_that_was_disabled_is_not_one_that_we_stopped() -> None:
     assert condition(ENDPOINT, stopped_revision=0) == "stopped"
     assert condition(replace(ENDPOINT, enabled=False)) == "disabled"
     assert condition(replace(ENDPOINT, enabled=False), stopped_revision=0) == "disabled"
+
+
+class Silent:
+    """A journal that nobody hears."""
+
+    async def write(self, *_changes: Change) -> None:
+        await asyncio.sleep(0)
+
+
+class Replaced:
+    """A receiver that is replaced by another while it answers that it wants nothing any more."""
+
+    url = ENDPOINT.url
+
+    def __init__(self, wanted: Endpoint) -> None:
+        self.courier: Courier | None = None
+        self._wanted = wanted
+        self.messages: list[str] = []
+
+    async def post(self, headers: dict[str, str], _body: bytes) -> Answer:
+        assert self.courier is not None
+        self.messages.append(headers["webhook-id"])
+        self.courier.update(self._wanted)
+        return Answer(410 if len(self.messages) == 1 else 200, "")
+
+    async def close(self) -> None:
+        pass
+
+
+def test_the_answer_of_an_earlier_receiver_does_not_stop_the_next() -> None:
+    async def scenario() -> tuple[Replaced, Courier]:
+        vault, window = Vault("k" * 32), Window({"log": 0}, bytes_max=1_000)
+        window.add("log", [Entry("log", 0, 0, 10, Subject("TurnRecorded", "acme", "t", "a"), dict)], 1)
+        endpoint = replace(ENDPOINT, secrets=(Secret(vault.seal(bytes(32), "e"), 0),))
+        receiver = Replaced(endpoint.changed("t", 1))
+        depot = Depot(
+            window,
+            cast(History, None),
+            cast(Journal, Silent()),
+            vault,
+            {},
+            lambda _url: cast(Sender, receiver),
+            BatchPolicy(linger_s=0.0),
+            RetryPolicy(),
+        )
+        receiver.courier = courier = Courier(depot, endpoint, State("e", {"log": 0}))
+        task = asyncio.create_task(courier.run())
+        for _ in range(200):  # turns of the loop: nothing here waits for time
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait({task})
+        return receiver, courier
+
+    receiver, courier = asyncio.run(scenario())
+    assert courier.condition == "working"
+    assert receiver.messages == ["msg_e_0_1"] * 2
