@@ -17,6 +17,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from procurator import metrics
 from procurator.config import Settings
 from procurator.deploy.embedded.layout import free_ports
+from procurator.note_keys import Signer
 from procurator.signer import service as signer
 from procurator.signer.worker import SignerConfig
 
@@ -76,6 +77,23 @@ def test_a_signer_that_has_not_signed_yet_tells_when_the_one_before_it_did(
     config = SignerConfig("nobody:1", "http://nobody", tmp_path, tmp_path / "key", checkpoints)
     signer.serve(config, stopped, lambda: None)
     assert [sample.value for family in metrics.CHECKPOINT_TIME.collect() for sample in family.samples] == [1_000.0]
+
+
+def test_a_watcher_that_reaches_nobody_cannot_tell(tmp_path: Path) -> None:
+    port, nobody = free_ports(2)
+    command = [sys.executable, "-m", "procurator", "verify", "watch", "--api", "--seen", str(tmp_path / "seen")]
+    env = {"PROCURATOR_METRICS_PORT": str(port), "PROCURATOR_API_URL": f"http://127.0.0.1:{nobody}"}
+    key = str(Signer.generate("k").verifier)
+    watcher = subprocess.Popen([*command, "--key", key], env={**os.environ, **env}, stderr=subprocess.PIPE, text=True)
+    with watcher:
+        try:
+            assert watcher.stderr is not None
+            assert "looking again" in watcher.stderr.readline()
+            page = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).raise_for_status().text
+        finally:
+            watcher.terminate()
+    assert "\nprocurator_verification_status 2.0\n" in page
+    assert "\nprocurator_verification_time_seconds " not in page
 
 
 def test_what_an_alert_sees_grow_is_told_before_it_has_grown() -> None:
