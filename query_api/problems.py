@@ -175,8 +175,11 @@ def install(app: FastAPI) -> None:
 
 
 def _field_problem(error: dict[str, Any]) -> FieldProblem:
-    _where, *names = error["loc"]
+    where, *names = error["loc"]
     field = ".".join(map(str, names))[:100]
     if error["type"] == "extra_forbidden":
-        return FieldProblem(field=field, message="there is no such query parameter")
-    return FieldProblem(field=field, message=error["msg"])
+        what = "field" if where == "body" else "query parameter"
+        message = f"there is no such {what}: /openapi.json has all of them; for example limit=50 of a list"
+        return FieldProblem(field=field, message=message)
+    example = "; for example 2026-11-01T00:00:00Z" if error["type"].startswith("datetime") else ""
+    return FieldProblem(field=field, message=error["msg"] + example)

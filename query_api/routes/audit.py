@@ -50,7 +50,14 @@ async def list_audit(access: Reader, services: InService, which: Annotated[Audit
     An event is listed once the sink has ledgered it, a fraction of a second after the answer that it is about.
     """
     if which.upside_down():
-        raise invalid([FieldProblem(field="to", message="lies before `from`")])
+        raise invalid(
+            [
+                FieldProblem(
+                    field="to",
+                    message="lies before `from`; for example from=2026-11-01T00:00:00Z&to=2026-11-02T00:00:00Z",
+                )
+            ]
+        )
     query = ListAudit(
         scope=access.scope,
         principal=which.principal,

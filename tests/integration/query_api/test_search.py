@@ -403,7 +403,7 @@ def test_a_search_that_cannot_be_meant_names_the_field_and_shows_one_that_can(
     assert response.status_code == 422
     [error] = response.json()["errors"]
     assert error["field"] == field
-    assert field == "colour" or len(params.get("q", "")) > 2000 or "for example" in error["message"]
+    assert len(params.get("q", "")) > 2000 or "for example" in error["message"]
 
 
 _HOSTILE = [
