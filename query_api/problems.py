@@ -178,8 +178,7 @@ def _field_problem(error: dict[str, Any]) -> FieldProblem:
     where, *names = error["loc"]
     field = ".".join(map(str, names))[:100]
     if error["type"] == "extra_forbidden":
-        what = "field" if where == "body" else "query parameter"
-        message = f"there is no such {what}: /openapi.json has all of them; for example limit=50 of a list"
-        return FieldProblem(field=field, message=message)
+        what = "field" if where == "body" else "query parameter, for example limit=50 of a list"
+        return FieldProblem(field=field, message=f"there is no such {what}: /openapi.json has all of them")
     example = "; for example 2026-11-01T00:00:00Z" if error["type"].startswith("datetime") else ""
     return FieldProblem(field=field, message=error["msg"] + example)
