@@ -8,7 +8,7 @@ from starlette.concurrency import run_in_threadpool
 
 from procurator.access import Scope
 from procurator.avro_schemas.codec import Decoder, load_schema
-from procurator.checkpoint import Checkpoint
+from procurator.checkpoint import Checkpoint, CheckpointError
 from procurator.checkpoint_feed import CheckpointFeed
 from procurator.clickhouse import ClickHouse
 from procurator.config import Settings
@@ -18,6 +18,7 @@ from procurator.events import NAMESPACE
 from procurator.ledger_name import control_log_of
 from procurator.merkle import ProofError
 from procurator.registry import Registry
+from procurator.topics import CHECKPOINTS
 from procurator.verify.bundle_format import Bundle, render
 from procurator.verify.seal import Sealer
 from procurator.verify.source import LedgerSource
@@ -76,7 +77,7 @@ class Proofs:
         """Return the newest note that the tables can prove, None while there is none. Blocks."""
         try:
             return self._sealer.newest(self._feed.notes())[0].decode()
-        except Unavailable:
+        except (Unavailable, CheckpointError):
             return None
 
     async def bundle(self, session_id: UUID, scope: Scope) -> Bundle:
@@ -97,4 +98,7 @@ class Proofs:
 
 
 async def _aside(work: Callable[[], T]) -> T:
-    return await run_in_threadpool(work)
+    try:
+        return await run_in_threadpool(work)
+    except CheckpointError as error:  # whoever may write to the topic wrote something else
+        raise Unavailable(f"the newest record of {CHECKPOINTS.name} is no checkpoint: {error}") from error
