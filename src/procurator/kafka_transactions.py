@@ -14,6 +14,8 @@ from procurator.kafka import producer_config
 TIMEOUT_S = 30.0
 
 _FENCED = frozenset({KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED})
+#: What `produce` says once its transaction has failed, whatever it failed of.
+_FAILED_BEFORE = frozenset({KafkaError._FATAL, KafkaError._STATE})
 
 
 class Outgoing(NamedTuple):
@@ -42,8 +44,16 @@ class TransactionalWriter:
         made = list(records)  # Before it begins: one that cannot be made must not leave a transaction open.
         self._do(self._producer.begin_transaction)
         for topic, key, value in made:
-            self._do(self._producer.produce, topic, value, key, 0)
+            self._do(self._produce, topic, value, key, 0)
         self._do(self._producer.commit_transaction, TIMEOUT_S)
+
+    def _produce(self, *arguments: Any) -> None:
+        try:
+            self._producer.produce(*arguments)
+        except KafkaException as error:
+            if error.args[0].code() in _FAILED_BEFORE:
+                self._producer.abort_transaction(TIMEOUT_S)  # Says what `produce` does not: that it was fenced.
+            raise
 
     def _do(self, step: Any, *arguments: Any) -> None:
         try:
@@ -51,8 +61,6 @@ class TransactionalWriter:
         except (KafkaException, BufferError) as error:
             reason = error.args[0]
             code = reason.code() if isinstance(reason, KafkaError) else None
-            if code == KafkaError._FATAL:  # `produce` says no more than that; every call on transactions says why.
-                self._do(self._producer.abort_transaction, TIMEOUT_S)
             if code in _FENCED:
                 raise Fatal(f"another {self._role} has started: this one stops") from error
             raise Unavailable(f"Kafka: {reason.str() if isinstance(reason, KafkaError) else reason}") from error
