@@ -21,9 +21,24 @@ from mode.utils.futures import notify
 
 from procurator.stream_processors.partition import Record
 
-_FETCH_WAIT_MS = 20
-_FETCH_MIN_BYTES = 65_536
 _FULL_S = 0.005
+_IDLE_AFTER_S = 0.5
+
+
+class Fetching(NamedTuple):
+    """How soon the broker answers a fetch: when it has so much, or after so long.
+
+    It has one fetch of ours at a time, of those partitions whose records were all taken: what comes to another
+    meanwhile waits for it. So each is short; and not answered for every few records, or at some hundred events a
+    second fetching would take more of Kafka and of us than all else does. While nothing comes all are in the fetch.
+    """
+
+    max_wait_ms: int
+    min_bytes: int
+
+
+BUSY = Fetching(20, 65_536)
+IDLE = Fetching(200, 1)
 
 
 class Batch(NamedTuple):
@@ -60,16 +75,15 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     logger = driver.logger
 
     def _create_worker_consumer(self, transport: "Transport") -> Any:
-        """Return the consumer; Faust's lets a fetch of partitions that are silent hold up the others for 1.5 s.
-
-        A broker has one fetch at a time, of those partitions whose records were all taken: what comes to another
-        meanwhile waits for it. So each is short; and not answered for every few records, or at some hundred events a
-        second fetching would take more of Kafka and of us than all else does.
-        """
+        """Return the consumer; Faust's lets a fetch of partitions that are silent hold up the others for 1.5 s."""
         consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = _FETCH_WAIT_MS
-        consumer._fetch_min_bytes = _FETCH_MIN_BYTES
+        consumer._fetch_max_wait_ms, consumer._fetch_min_bytes = BUSY
         return consumer
+
+    def fetch(self, how: Fetching) -> None:
+        """Fetch so from the next time on."""
+        fetcher = self._ensure_consumer()._fetcher
+        fetcher._fetch_max_wait_ms, fetcher._fetch_min_bytes = how
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         """Commit; when Kafka is away say so and go on: the next commit says more. Faust would crash the worker."""
@@ -100,10 +114,10 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             # Every partition has batches waiting to be folded. Faust would look again after a whole second.
             await self.sleep(_FULL_S)
             return {}, set()
-        if self._buffered_partitions:
-            # Some partition does. What was fetched of it holds up the fetching of all, until it is asked for again.
-            timeout = _FULL_S
-        fetched, active = await super()._wait_next_records(timeout)
+        waiting = bool(self._buffered_partitions)
+        # Where some partition does, what was fetched of it holds up the fetching of all until it is asked for again.
+        fetched, active = await super()._wait_next_records(_FULL_S if waiting else min(timeout, _IDLE_AFTER_S))
+        self._thread.fetch(BUSY if waiting or fetched else IDLE)
         if not fetched:
             return fetched, active
         return {tp: [self._coalesce(tp, records)] for tp, records in fetched.items() if records}, active
