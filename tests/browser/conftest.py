@@ -121,6 +121,19 @@ def _until() -> Callable[..., Any]:
     return until
 
 
+@pytest.fixture
+def running(sdk: Procurator, api: httpx.Client) -> Callable[[str], Any]:
+    """Start a session of an agent; it is in the list when it is returned. Who asks for it ends it."""
+
+    def start(agent: str) -> Any:
+        session = sdk.session(agent=agent, user="ada").start()
+        sdk.flush()
+        until(lambda: session.session_id in api.get(f"/v1/sessions?q=agent:{agent}").text)
+        return session
+
+    return start
+
+
 def _listed(api: httpx.Client) -> int:
     """Return how many sessions the list shows whose start has been seen."""
     items = api.get("/v1/sessions", params={"limit": 1000}).json().get("items", [])

@@ -15,12 +15,11 @@ _FOCUSED = """() => {
 
 
 @pytest.fixture
-def running(sdk: Any, api: httpx.Client, until: Callable[..., Any]) -> Any:
+def hands_free(sdk: Any, running: Callable[[str], Any]) -> Any:
     """A session that runs and is in the list."""
-    session = sdk.session(agent="hands-free", user="ada").start()
+    session = running("hands-free")
     session.turn("user", "Begin.")
     sdk.flush()
-    until(lambda: session.session_id in api.get("/v1/sessions?q=agent:hands-free").text)
     yield session
     session.end()
     sdk.flush()
@@ -37,7 +36,7 @@ def _tab_to(page: Page, name: str, limit: int = 60) -> list[str]:
 
 
 def test_from_the_list_to_the_end_of_a_session_and_its_export(
-    page: Page, running: Any, sdk: Any, until: Callable[..., Any], api: httpx.Client
+    page: Page, hands_free: Any, sdk: Any, until: Callable[..., Any], api: httpx.Client
 ) -> None:
     page.goto("/sessions")
     page.keyboard.press("/")
@@ -62,24 +61,24 @@ def test_from_the_list_to_the_end_of_a_session_and_its_export(
     assert _tab_to(page, "Terminate Session") == ["Keep it running", "Terminate Session"]
     page.keyboard.press("Enter")
     expect(page.locator("#header .badge")).to_have_text("TERMINATING")
-    until(running.cancelled.is_set)
-    running.end()
+    until(hands_free.cancelled.is_set)
+    hands_free.end()
     sdk.flush()
     expect(page.locator("#header .badge")).to_have_text("TERMINATED")
     # Nothing of it can be proved before it is signed.
-    until(lambda: api.get(f"/v1/sessions/{running.session_id}/export").status_code == 200)
+    until(lambda: api.get(f"/v1/sessions/{hands_free.session_id}/export").status_code == 200)
     _tab_to(page, "Export")
     with page.expect_download() as download:
         page.keyboard.press("Enter")
     assert '"status":"TERMINATED"' in download.value.path().read_text()
 
 
-def test_what_is_live_takes_nobodys_focus(page: Page, running: Any, sdk: Any) -> None:
-    page.goto(f"/sessions/{running.session_id}")
+def test_what_is_live_takes_nobodys_focus(page: Page, hands_free: Any, sdk: Any) -> None:
+    page.goto(f"/sessions/{hands_free.session_id}")
     page.locator("[data-live]:not([hidden])").wait_for()
     export = page.get_by_role("link", name="Export", exact=True)
     export.focus()
-    running.end()
+    hands_free.end()
     sdk.flush()
     expect(page.locator("#header .badge")).to_have_text("COMPLETED")
     expect(export).to_be_focused()

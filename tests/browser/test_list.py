@@ -187,11 +187,9 @@ def test_a_row_changes_where_it_stands_and_new_ones_wait(
     ids=["told", "looked up", "left"],
 )
 def test_what_happens_before_the_stream_begins_is_shown(
-    page: Page, sdk: Any, until: Callable[..., Any], api: httpx.Client, asked: str, shown: str
+    page: Page, sdk: Any, running: Any, until: Callable[..., Any], api: httpx.Client, asked: str, shown: str
 ) -> None:
-    session = sdk.session(agent="list-race", user="ada").start()
-    sdk.flush()
-    until(lambda: session.session_id in api.get("/v1/sessions?q=agent:list-race").text)
+    session = running("list-race")
     held: list[Route] = []
     page.route("**/v1/stream?*", lambda route: held.append(route))
     page.goto(f"/sessions?q=agent:list-race{asked}")
@@ -209,12 +207,8 @@ def test_what_happens_before_the_stream_begins_is_shown(
     expect(row.locator("[data-since]")).to_have_count(0)
 
 
-def test_an_old_session_that_comes_to_match_is_announced_on_an_empty_list(
-    page: Page, sdk: Any, until: Callable[..., Any], api: httpx.Client
-) -> None:
-    session = sdk.session(agent="list-late", user="ada").start()
-    sdk.flush()
-    until(lambda: session.session_id in api.get("/v1/sessions?q=agent:list-late").text)
+def test_an_old_session_that_comes_to_match_is_announced_on_an_empty_list(page: Page, sdk: Any, running: Any) -> None:
+    session = running("list-late")
     page.clock.set_fixed_time(datetime.now(UTC) + timedelta(hours=1))
     page.goto("/sessions?q=agent:list-late status:FAILED")
     expect(page.get_by_role("heading", name="No session matches")).to_be_visible()
@@ -235,11 +229,9 @@ def test_a_list_that_is_refused_for_a_while_goes_on(page: Page, world: Any, may_
 
 
 def test_a_cost_that_changes_keeps_its_marks(
-    page: Page, sdk: Any, until: Callable[..., Any], api: httpx.Client
+    page: Page, sdk: Any, running: Any, until: Callable[..., Any], api: httpx.Client
 ) -> None:
-    session = sdk.session(agent="list-cost", user="ada").start()
-    sdk.flush()
-    until(lambda: session.session_id in api.get("/v1/sessions?q=agent:list-cost").text)
+    session = running("list-cost")
     page.goto("/sessions?q=agent:list-cost")
     cost = page.locator(f"#s-{session.session_id} .cost")
     page.locator("[data-live]:not([hidden])").wait_for()
