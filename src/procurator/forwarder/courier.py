@@ -48,7 +48,7 @@ class Courier:
         self._batch: Batch | None = None
         self._entries_max = depot.batches.entries_max
         self._saved_at_s = self._sent_at_s = float("-inf")
-        self._unsaved = False
+        self._unsaved = self._moved = False
 
     def update(self, endpoint: Endpoint) -> None:
         """Take a new definition; what was waiting is tried at once. One that is the same changes nothing."""
@@ -158,7 +158,8 @@ class Courier:
         """Go past what is not for this endpoint; wait where there is nothing more."""
         moved = batch.ends != self._state.positions
         self._state = replace(self._state, positions=batch.ends)
-        if self._unsaved or (moved and time.monotonic() - self._saved_at_s > _IDLE_S):
+        self._moved = self._moved or moved
+        if self._unsaved or (self._moved and time.monotonic() - self._saved_at_s > _IDLE_S):
             await self._save()
         if moved:
             await asyncio.sleep(0)  # others may have something to deliver
@@ -249,7 +250,7 @@ class Courier:
 
     async def _save(self, *also: Change, **fields: Any) -> None:
         self._state = replace(self._state, **fields)
-        self._saved_at_s, self._unsaved = time.monotonic(), False
+        self._saved_at_s, self._unsaved, self._moved = time.monotonic(), False, False
         own = Change(WEBHOOK_STATE, self._state.endpoint_id, self._state.to_record())
         await self._depot.journal.write(*also, own)
 

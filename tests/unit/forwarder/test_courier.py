@@ -4,6 +4,8 @@ import asyncio
 from dataclasses import replace
 from typing import Any, cast
 
+import pytest
+
 from procurator.forwarder.batch import BatchPolicy
 from procurator.forwarder.courier import Courier
 from procurator.forwarder.depot import Depot
@@ -100,6 +102,42 @@ class Silent:
 
     async def write(self, *_changes: Change) -> None:
         await asyncio.sleep(0)
+
+
+class Book:
+    """A journal that keeps the positions written to it, and the next one's arrival to be awaited."""
+
+    def __init__(self) -> None:
+        self.positions: asyncio.Queue[dict[str, int]] = asyncio.Queue()
+
+    async def write(self, *changes: Change) -> None:
+        record = changes[-1].record
+        assert record is not None
+        self.positions.put_nowait(record["positions"])
+
+
+def test_what_was_passed_over_since_the_last_writing_is_written_once_it_is_quiet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("procurator.forwarder.courier._IDLE_S", 0.2)
+
+    async def scenario() -> list[int]:
+        window, book = Window({"log": 0}, bytes_max=1_000), Book()
+        rules = BatchPolicy(linger_s=0.0), RetryPolicy()
+        depot = Depot(window, cast(History, None), cast(Journal, book), Vault("k" * 32), {}, cast(Any, None), *rules)
+        one = Courier(depot, ENDPOINT, State("e", {"log": 0}))
+        unwanted = Entry("log", 0, 0, 10, Subject("ToolCallStarted", "acme", "t", "a"), dict)
+        window.add("log", [unwanted], 1)
+        task = asyncio.create_task(one.run())
+        written = [await asyncio.wait_for(book.positions.get(), 30)]
+        window.add("log", [replace(unwanted, offset=1)], 2)
+        one.notice()
+        written += [await asyncio.wait_for(book.positions.get(), 30)]
+        task.cancel()
+        await asyncio.wait({task})
+        return [positions["log"] for positions in written]
+
+    assert asyncio.run(scenario()) == [1, 2]
 
 
 class Replaced:
