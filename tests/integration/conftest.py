@@ -42,6 +42,44 @@ _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 layout._FREE_PORTS = layout._FREE_PORTS[_WORKER :: int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))]
 
 
+#: Begun first, the longest before all (20 s and more), or the processes of a run would end minutes apart.
+_LONG = (
+    "test_stream.py",
+    "sink/test_sink_faults.py",
+    "ledger/test_attacks.py",
+    "test_faults.py",
+    "signer/test_signer.py",
+    "ledger/test_retention.py",
+    "test_up.py",
+    "budgets/test_api.py",
+    "query_api/test_access_matrix.py",
+    "test_sdk_spool.py",
+    "test_secure_kafka.py",
+    "budgets/test_signals.py",
+    "budgets/test_faults.py",
+    "test_backup.py",
+    "query_api/test_live.py",
+    "test_stack.py",
+    "sink/test_store.py",
+    "query_api/test_described.py",
+    "query_api/test_search.py",
+    "ledger/test_crashes.py",
+    "test_main_job.py",
+    "forwarder/test_delivery.py",
+    "budgets/test_loop.py",
+    "query_api/test_exports.py",
+    "sink/test_bad_input.py",
+    "test_control.py",
+    "test_sdk.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files of `_LONG` before the others; with ``--no-loadscope-reorder`` they are handed out so."""
+    rank = {Path(__file__).parent / name: place for place, name in enumerate(_LONG)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _kind_of_stack() -> None:
     """Skip, saying why, where the kind of stack that was asked for cannot run."""
