@@ -22,7 +22,7 @@ QUESTIONS = {
     "tool_usage_by_day_v1": "SELECT tool_name, sum(tool_calls), sum(failed) FROM tool_usage_by_day_v1 GROUP BY ALL",
     "session_costs_v1": "SELECT session_id, agent_id, cost_usd FROM session_costs_v1 ORDER BY cost_usd DESC LIMIT 100",
     "spend_by_user_v1": "SELECT user_id, sum(cost_usd) FROM spend_by_user_v1 GROUP BY ALL",
-    "spend_by_label_v1": "SELECT label, label_value, sum(cost_usd) FROM spend_by_label_v1 GROUP BY ALL",
+    "spend_by_label_v2": "SELECT label, label_value, sum(cost_usd) FROM spend_by_label_v2 GROUP BY ALL",
     "spend_by_tool_v1": "SELECT tool_name, sum(cost_usd_of_sessions) FROM spend_by_tool_v1 GROUP BY ALL",
     "budget_status_v1": "SELECT budget_id, spent, budget_limit FROM budget_status_v1",
     "budget_history_v1": "SELECT budget_id, updated_at, spent FROM budget_history_v1",

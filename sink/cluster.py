@@ -133,6 +133,7 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[Cluster, re.Match[str]], list[str
         (r"ALTER TABLE (?P<table>\w+)(?P<rest>\s.*)", _alter_table),
         (r"EXCHANGE TABLES (?P<one>\w+) AND (?P<other>\w+)", _exchange_tables),
         (r"DROP TABLE (?P<table>\w+)", _drop_table),
+        (r"(?P<head>DROP VIEW IF EXISTS [\w.]+)(?P<rest>)", _after_name),
         (r"(?P<head>CREATE DATABASE IF NOT EXISTS [\w`]+)(?P<rest>)", _after_name),
         (
             r"CREATE VIEW IF NOT EXISTS (?P<name>\w+)(?P<select>\s[^(]*)"

@@ -151,7 +151,7 @@ def test_spend_is_the_sum_of_the_ledger_to_the_last_digit(
     [
         "SELECT toString(sum(cost_usd)) FROM session_costs_v1 WHERE org_id = {org:String}",
         "SELECT toString(sum(cost_usd)) FROM spend_by_user_v1 WHERE org_id = {org:String} AND user_id = 'ada'",
-        "SELECT toString(sum(cost_usd)) FROM spend_by_label_v1 WHERE org_id = {org:String} AND label = 'channel'",
+        "SELECT toString(sum(cost_usd)) FROM spend_by_label_v2 WHERE org_id = {org:String} AND label = 'channel'",
         "SELECT toString(sum(cost_usd_of_sessions)) FROM spend_by_tool_v1 WHERE org_id = {org:String}"
         " AND tool_name = 'get_invoice'",
     ],
