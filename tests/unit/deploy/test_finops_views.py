@@ -7,7 +7,9 @@ from procurator.bench.finops import QUESTIONS
 from procurator.sink.migrate import shipped
 
 _SQL = "".join(migration.sql for migration in shipped())
-VIEWS = set(re.findall(r"CREATE VIEW IF NOT EXISTS finops\.(\w+)", _SQL)) - set(re.findall(r"DROP VIEW .*finops\.(\w+)", _SQL))
+VIEWS = set(re.findall(r"CREATE VIEW IF NOT EXISTS finops\.(\w+)", _SQL)) - set(
+    re.findall(r"DROP VIEW .*finops\.(\w+)", _SQL)
+)
 
 
 def test_every_view_is_named_with_a_version() -> None:
