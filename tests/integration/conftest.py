@@ -21,7 +21,6 @@ from pathlib import Path
 
 import pytest
 
-from procurator.deploy.embedded import layout
 from procurator.deploy.embedded.components import ALL, INFRASTRUCTURE, REGISTRY_PATH
 from procurator.deploy.embedded.credentials import USERS, Credentials, load_or_create, write_private
 from procurator.deploy.embedded.layout import HOST, Layout, Ports
@@ -36,10 +35,6 @@ _READY_S = 120.0
 os.environ.setdefault("PROCURATOR_WEBHOOK_PRIVATE_NETWORKS", "127.0.0.1/32")
 #: Who leaves an SDK here waits for a Kafka that is slow: events on disk would wait for a process that never comes.
 os.environ.setdefault("PROCURATOR_ON_FULL", "block")
-
-#: Test processes side by side draw ports of their own: until somebody listens on one it is anybody's.
-_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-layout._FREE_PORTS = layout._FREE_PORTS[_WORKER :: int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))]
 
 
 #: Begun first, the longest before all (20 s and more), or the processes of a run would end minutes apart.
