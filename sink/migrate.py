@@ -103,7 +103,7 @@ def check_version(version: str) -> None:
     numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
     if numbers < VERSION_MIN:
         minimum = ".".join(map(str, VERSION_MIN))
-        raise UserError(f"ClickHouse {version} has no text index fit for use: {minimum} or newer is needed")
+        raise UserError(f"ClickHouse {version} has no text index fit for use: {minimum} or newer is needed, upgrade it")
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,7 @@ class Migrated:
 
 def migrate(clickhouse: ClickHouse) -> Migrated:
     """Bring the database to this version. Raises what the client raises, Fatal and UserError."""
-    ((version,),) = clickhouse.rows("SELECT version()", database="")
-    check_version(version)
+    check_version(clickhouse.version())
     for step in _rendered(_database(clickhouse.database), clickhouse.database, clickhouse.cluster):
         clickhouse.execute(step, database="")
     for step in _rendered(_RECORDS, clickhouse.database, clickhouse.cluster):

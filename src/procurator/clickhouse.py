@@ -96,6 +96,10 @@ class ClickHouse:
         """Return what ``ALTER TABLE`` and a mutation of rows must name here."""
         return altered(table, self.cluster)
 
+    def version(self) -> str:
+        """Return the server's version; asks for nothing that an old server lacks, in format or setting."""
+        return self._request({"database": ""}, "SELECT version()", b"").text.strip()
+
     def rows(self, sql: str, params: Params | None = None, database: str | None = None) -> list[list[Any]]:
         """Return the result's rows; 64-bit integers as numbers, binary strings only if the query makes them hex.
 
@@ -162,6 +166,9 @@ class ClickHouse:
             **self._cluster_settings,
             **settings,
         }
+        return self._request(params, sql, body)
+
+    def _request(self, params: Mapping[str, str], sql: str, body: bytes | memoryview) -> httpx.Response:
         try:
             if body:
                 length = {"Content-Length": str(len(body))}

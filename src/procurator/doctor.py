@@ -73,8 +73,10 @@ def examine(settings: Settings) -> Iterator[Finding]:
             yield from check(settings)
         except Unavailable as away:
             yield Finding(name, Verdict.UNKNOWN, str(away), "start it, or correct its address (docs/settings.md)")
+        except UserError as error:  # Says itself what to do.
+            yield Finding(name, Verdict.FAILED, str(error))
         except ProcuratorError as error:
-            yield Finding(name, Verdict.FAILED, str(error), _SETUP if "setup" not in str(error) else "")
+            yield Finding(name, Verdict.FAILED, str(error), _SETUP)
 
 
 def _versions(_: Settings) -> Iterator[Finding]:
@@ -122,10 +124,11 @@ def _schemas(settings: Settings) -> Iterator[Finding]:
 
 def _tables(settings: Settings) -> Iterator[Finding]:
     with closing(ClickHouse.of(settings)) as clickhouse:
+        server = clickhouse.version()
+        check_version(server)  # Before anything is asked that an old one has never heard of.
         before_us = now_us()
-        ((server, its_us),) = clickhouse.rows("SELECT version(), toUnixTimestamp64Micro(now64(6))", database="")
+        ((its_us,),) = clickhouse.rows("SELECT toUnixTimestamp64Micro(now64(6))", database="")
         after_us = now_us()
-        check_version(server)
         yield Finding("clickhouse", Verdict.OK, f"ClickHouse {server}, as {settings.clickhouse_user}")
         # It was read in between, however long the answer took.
         yield _clock("clickhouse", (min(0, its_us - before_us) or max(0, its_us - after_us)) / 1_000_000)

@@ -10,7 +10,7 @@ from procurator import doctor
 from procurator.clickhouse import ClickHouse
 from procurator.config import Settings
 from procurator.doctor import Finding, Verdict
-from procurator.errors import UserError
+from procurator.errors import Fatal, UserError
 from procurator.sink.migrate import shipped
 
 
@@ -34,7 +34,10 @@ class Server:
             return [["default", 1 << 40, 1 << 40]]
         if "FROM migrations" in sql:
             return [[each.number, each.sha256] for each in shipped()]
-        return [["26.9.1", int(time.time() * 1e6)]]
+        return [[int(time.time() * 1e6)]]
+
+    def version(self) -> str:
+        return "26.9.1"
 
     def close(self) -> None:
         """Nothing is open."""
@@ -70,6 +73,23 @@ def test_a_role_counts_under_any_user_s_name(monkeypatch: pytest.MonkeyPatch) ->
     finding = _grants(_examined(monkeypatch, "janitor", Server({"SELECT", "ALTER UPDATE"}, ("procurator_purger",))))
     assert (finding.verdict, "ALTER DELETE on events" in finding.what) == (Verdict.FAILED, True)
     assert "ALTER UPDATE" not in finding.what
+
+
+def test_an_old_server_is_told_so_before_it_is_asked_what_it_has_never_heard_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Old(Server):
+        def rows(self, sql: str, *_: Any, **__: Any) -> list[list[Any]]:
+            raise Fatal(f"Code: 73, Unknown format: {sql}")
+
+        def version(self) -> str:
+            return "18.16.1"
+
+    monkeypatch.setattr(ClickHouse, "of", lambda _settings: Old(set()))
+    monkeypatch.setattr(doctor, "CHECKS", {"clickhouse": doctor.CHECKS["clickhouse"]})
+    (finding,) = doctor.examine(Settings())
+    assert (finding.verdict, finding.remedy) == (Verdict.FAILED, "")
+    assert finding.what == "ClickHouse 18.16.1 has no text index fit for use: 26.2 or newer is needed, upgrade it"
 
 
 def test_who_may_see_the_disks_is_told_of_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,6 +54,6 @@ def test_a_server_with_a_text_index_is_taken(version: str) -> None:
 @pytest.mark.parametrize("version", ["26.1.3.4", "25.12", "24.8.1.1"])
 def test_an_older_server_is_refused_in_one_line(version: str) -> None:
     with pytest.raises(
-        UserError, match=rf"ClickHouse {version} has no text index fit for use: 26.2 or newer is needed"
+        UserError, match=rf"ClickHouse {version} has no text index fit for use: 26.2 or newer is needed, upgrade it"
     ):
         check_version(version)
