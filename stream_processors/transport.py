@@ -81,9 +81,9 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         return consumer
 
     def fetch(self, how: Fetching) -> None:
-        """Fetch so from the next time on."""
-        fetcher = self._ensure_consumer()._fetcher
-        fetcher._fetch_max_wait_ms, fetcher._fetch_min_bytes = how
+        """Fetch so from the next time on; nothing while the consumer is not running."""
+        if self._consumer is not None and (fetcher := self._consumer._fetcher) is not None:
+            fetcher._fetch_max_wait_ms, fetcher._fetch_min_bytes = how
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         """Commit; when Kafka is away say so and go on: the next commit says more. Faust would crash the worker."""
