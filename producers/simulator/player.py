@@ -79,7 +79,10 @@ class _Refused(Exception):
 async def play(
     procurator: Procurator, plan: SessionPlan, pace: Pace, played: list[Played], parent: Session | None = None
 ) -> None:
-    """Play one session, and those that it starts; append what was published to ``played``."""
+    """Play one session, and those that it starts; append what was published to ``played``.
+
+    Cancelled it ends them TERMINATED, and raises CancelledError.
+    """
     started_by: dict[str, Any] = {"parent_session_id": parent.session_id} if parent else {}
     session = procurator.session(**plan.who, **started_by, control=pace.controlled, clock=pace.now_us)
     record = Played(session.session_id, plan.who["org_id"], plan.ending.status or "RUNNING")
@@ -103,6 +106,8 @@ async def play(
         pass  # The plan's own ending, recorded too.
     finally:
         record.events = session.events
+    if (task := asyncio.current_task()) is not None and task.cancelling():
+        raise asyncio.CancelledError  # Or the session that started this one would go on.
 
 
 @dataclass(frozen=True, slots=True)

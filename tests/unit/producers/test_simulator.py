@@ -1,5 +1,6 @@
 """The simulated fleet: seeded, of every origin and status, and what it says it published is what it published."""
 
+import asyncio
 import threading
 from collections import Counter
 
@@ -9,9 +10,12 @@ from procurator.events import TOKEN_BUCKETS, SessionEvent, kind_of
 from procurator.producers import Procurator
 from procurator.producers.memory import MemoryTransport
 from procurator.producers.simulator import LOOPER, Played, choose, simulate, simulate_live
+from procurator.producers.simulator.plan import Delegate, Say, SessionPlan
+from procurator.producers.simulator.player import play
 from procurator.producers.simulator.service import SEARCHES
 
 NOW_US = 1_790_000_000_000_000
+FOR_EVER_S = 1e9
 
 
 def published(sessions: int, seed: int) -> tuple[list[Played], list[SessionEvent]]:
@@ -114,6 +118,35 @@ def test_live_sessions_overlap_and_end_when_it_is_stopped() -> None:
     assert len({session_id for session_id, _ in kinds[:first_end]}) > 1
     assert len(played) == sum(kind == "SessionEnded" for _, kind in kinds)
     assert "TERMINATED" in {session.status for session in played}
+
+
+async def test_who_is_stopped_within_a_session_that_it_started_ends_with_it() -> None:
+    """It went on: Ctrl-C of the demo took half a minute."""
+
+    class Patience:
+        controlled = True
+        waiting = asyncio.Event()
+
+        def now_us(self) -> int:
+            return NOW_US
+
+        async def wait(self, seconds: float) -> None:
+            if seconds == FOR_EVER_S:
+                self.waiting.set()
+                await asyncio.Event().wait()
+
+    who = {"agent": "a", "user": "ada", "org_id": "acme"}
+    child = SessionPlan(who=who, steps=(Say("user", "Never said.", FOR_EVER_S),))
+    parent = SessionPlan(who=who, steps=(Delegate(child), Say("user", "Not said either.", FOR_EVER_S)))
+    played: list[Played] = []
+    with Procurator(transport=MemoryTransport(), environment={}) as procurator:
+        task = asyncio.create_task(play(procurator, parent, Patience(), played))
+        await asyncio.wait_for(Patience.waiting.wait(), 30)
+        task.cancel()
+        done, _ = await asyncio.wait({task}, timeout=30)
+    assert done
+    assert task.cancelled()
+    assert [session.status for session in played] == ["TERMINATED", "TERMINATED"]
 
 
 def test_the_looping_agent_ends_by_itself_only_after_having_spent_much() -> None:
