@@ -23,7 +23,7 @@ check: setup ## formatting, lint, types, architecture
 test: check ## unit and property tests, then integration on the real stack, then the browser
 	$(BIN)/pytest -n 2 --max-worker-restart 0 tests/unit tests/properties
 	$(BIN)/procurator fetch
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 tests/integration -m "not soak"
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 tests/integration -m "not soak"
 	$(BIN)/pytest tests/browser
 
 soak: setup ## the longer campaigns

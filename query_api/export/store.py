@@ -19,7 +19,7 @@ from uuid import UUID
 
 from procurator.errors import Fatal
 from procurator.private_files import replace_file
-from procurator.query_api.export.job import Job
+from procurator.query_api.export.job import UNFINISHED, Job
 
 
 class JobStore:
@@ -46,7 +46,8 @@ class JobStore:
     def save(self, job: Job) -> None:
         """Write a job's state; after it, whatever dies, this is what is found."""
         folder = self._folder(job.export_id)
-        self.files(job).mkdir(mode=0o700, parents=True, exist_ok=True)
+        if job.status in UNFINISHED:
+            self.files(job).mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         replace_file(folder / "job.json", job.model_dump_json().encode())
 

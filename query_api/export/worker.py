@@ -65,15 +65,15 @@ class ExportWorker:
         """Work on a job to its end, and return how that was. Raises Stopped."""
         job = self._saved(job, status=ExportStatus.RUNNING)
         try:
+            self._check(job)
             if job.heads is None:
                 job = self._take_snapshot(job)
             for part in self._left(job):
                 job = self._patiently(job, lambda job, part=part: self._write(job, part))  # type: ignore[misc]
             return self._complete(job)
         except Cancelled:
-            job = self._saved(job, status=ExportStatus.CANCELLED, files=(), completed_at=_now())
-            self._store.remove_files(job)
-            return job
+            self._store.remove_files(job)  # Before it says so: who dies in between is asked again at the next start.
+            return self._saved(job, status=ExportStatus.CANCELLED, files=(), completed_at=_now())
         except (UserError, Fatal, OSError) as error:
             return self._saved(job, status=ExportStatus.FAILED, message=str(error), completed_at=_now())
         except Stopped:

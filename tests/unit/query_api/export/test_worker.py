@@ -86,6 +86,33 @@ def test_an_outage_is_waited_for_and_does_not_count(tmp_path: Path) -> None:
     assert (job.status, pauses) == (ExportStatus.FAILED, [15.0, 2.0, 15.0, 2.0])
 
 
+def test_a_job_is_cancelled_once_its_files_are_gone_whoever_dies_in_between(tmp_path: Path) -> None:
+    class Dying(JobStore):
+        def save(self, job: Job) -> None:
+            if job.status is ExportStatus.CANCELLED:
+                assert not self.files(job).exists()
+                died.append(job)
+                if len(died) == 1:
+                    raise Stopped
+            super().save(job)
+
+    died: list[Job] = []
+    store, job = Dying(tmp_path), Job.new(ADMIN, "", FileFormat.NDJSON, None)
+    store.save(job)
+    store.cancel(job)
+    source = Failing([])
+    worker = ExportWorker(store, source, lambda: None, lambda _: False)
+    with pytest.raises(Stopped):
+        worker.run(job)
+    found = store.find(job.export_id)
+    assert found is not None
+    assert found.status is ExportStatus.RUNNING
+    again = worker.run(found)
+    source.close()
+    assert (again.status, again.files, store.files(again).exists()) == (ExportStatus.CANCELLED, (), False)
+    assert store.find(job.export_id) == again
+
+
 def test_what_stops_leaves_the_job_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         work(tmp_path, [away() for _ in range(10)], pauses_max=3)
