@@ -97,6 +97,11 @@ _BY_LOG = "toUInt64OrZero(splitByChar(':', log_id)[-1])"
             id="an index is read on each shard",
         ),
         pytest.param(
+            "DROP VIEW IF EXISTS finops.spend_v1",
+            ["DROP VIEW IF EXISTS finops.spend_v1 ON CLUSTER main"],
+            id="a view goes everywhere",
+        ),
+        pytest.param(
             "GRANT CLUSTER ON *.* TO procurator_purger",
             ["GRANT ON CLUSTER main CLUSTER ON *.* TO procurator_purger"],
             id="a grant on everything stays one",
